@@ -1,0 +1,1 @@
+"""Frozen values that every room shares. No I/O, nothing but the standard library and pydantic."""
