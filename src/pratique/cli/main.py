@@ -1,0 +1,156 @@
+"""The `pratique` command: finds verbs without importing them, maps every error to its exit code."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from pratique import __version__
+from pratique.cli.context import Context, default_home
+from pratique.errors import PratiqueError
+
+# verb -> (module under pratique.cli, one line for --help, group of the help page)
+VERBS: Final[dict[str, tuple[str, str, str]]] = {
+    "demo": ("demo", "The whole story on the built-in sample, in under two minutes.", "Start here"),
+    "doctor": ("doctor", "What this host can do: the lock, memory, versions.", "Start here"),
+    "fetch": ("fetch", "Pin a repository, refuse early, download verified.", "Connected side"),
+    "vet": ("vet", "Judge a model directory or snapshot.", "Connected side"),
+    "convert": ("convert", "Turn allowed pickle weights into safetensors.", "Connected side"),
+    "seal": ("seal", "Vet again, then sign a self-contained bundle.", "Connected side"),
+    "approve": ("approve", "The second person's signature.", "Connected side"),
+    "build": ("build", "Fetch, vet and seal from a recipe.", "Connected side"),
+    "lock": ("lock", "Pin a recipe.", "Connected side"),
+    "report": ("report", "What is known about a bundle, as a page.", "Connected side"),
+    "diff": ("diff", "What differs between two bundles or directories.", "Connected side"),
+    "split": ("split", "Cut a bundle into parts for media.", "Carrying"),
+    "join": ("join", "Put parts together and prove what arrived.", "Carrying"),
+    "receipt": ("receipt", "Say what arrived, for the way back.", "Carrying"),
+    "verify": ("verify", "Check a bundle's signatures and every byte.", "Inside"),
+    "admit": ("admit", "Verify, vet again and take into the store.", "Inside"),
+    "list": ("list_", "What has been admitted.", "Inside"),
+    "show": ("show", "One bundle or admitted model in detail.", "Inside"),
+    "revoke": ("revoke", "Stop a bundle, key or identity now.", "Inside"),
+    "fsck": ("fsck", "Check the store against its own digests.", "Inside"),
+    "gc": ("gc", "Remove content that no admitted bundle needs.", "Inside"),
+    "fit": ("fit", "Which rung of the ladder fits this machine.", "Inside"),
+    "serve": ("serve", "Serve an admitted model with no way out.", "Inside"),
+    "generate": ("generate", "One answer, or a batch file of them.", "Inside"),
+    "chat": ("chat", "Talk to an admitted model in the terminal.", "Inside"),
+    "hub": ("hub", "Admitted bundles over the Hub's own protocol.", "Inside"),
+    "log": ("log", "The ledger: verify, show, prove, checkpoint.", "Records and trust"),
+    "redact": ("redact", "Take personal data and secrets out of text.", "Records and trust"),
+    "trust": ("trust", "Who may sign: init, install, update, status.", "Records and trust"),
+    "keys": ("keys", "Make signing keys.", "Records and trust"),
+    "policy": ("policy", "Check, print and explain policies.", "Records and trust"),
+}
+
+
+def _present(verb: str) -> bool:
+    return (Path(__file__).parent / f"{VERBS[verb][0]}.py").is_file()
+
+
+class LazyVerbs(click.Group):
+    """Imports a verb's module only when it is called, so that `--help` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, in the order of the story."""
+        del ctx
+        return [verb for verb in VERBS if _present(verb)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one verb, or None when there is no such verb."""
+        del ctx
+        if cmd_name not in VERBS or not _present(cmd_name):
+            return None
+        module = importlib.import_module(f"pratique.cli.{VERBS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs by group without importing any of them."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for verb in self.list_commands(ctx):
+            _, line, group = VERBS[verb]
+            groups.setdefault(group, []).append((verb, line))
+        for group, rows in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(rows)
+
+
+@click.group(
+    cls=LazyVerbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example:  pratique fetch ORG/NAME && pratique seal ~/.local/share/pratique/quarantine/…"
+    "   Exit codes: docs/exit-codes.md",
+)
+@click.version_option(__version__, "-V", "--version", message="pratique %(version)s")
+@click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where quarantine, store, trust, ledger and keys live  [PRATIQUE_HOME].",
+)
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, home: Path | None) -> None:
+    """Bring open models into closed networks: fetch, vet, seal, carry, admit, serve."""
+    ctx.obj = Context(home=(home or default_home()).absolute(), verbose=verbose)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run one command and exit with its code; see docs/exit-codes.md."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Prints errors; never lets a traceback out."""
+    os.umask(0o077)
+    try:
+        result = cli.main(args=args, prog_name="pratique", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except PratiqueError as error:
+        _say(error.message, error.hint)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader went away (`| head`): nothing more can be said. Keep the interpreter quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 7
+    except OSError as error:
+        _say(f"{error.strerror or 'I/O error'}: {error.filename or ''}".rstrip(": "), "")
+        return 7
+    except Exception as error:
+        if os.environ.get("PRATIQUE_TRACEBACK"):
+            raise
+        _say(
+            f"a bug in pratique ({type(error).__name__}); no decision was made",
+            "set PRATIQUE_TRACEBACK=1 to see where, and report it (SECURITY.md)",
+        )
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"refused: {_one_line(message)}", err=True)
+    if hint:
+        click.echo(f"   hint: {_one_line(hint)}", err=True)
+
+
+def _one_line(text: str) -> str:
+    """Foreign text in a message must not move the cursor or start a line."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+if __name__ == "__main__":
+    main()

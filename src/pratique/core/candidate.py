@@ -1,0 +1,66 @@
+"""What is put before the gate, and the seam between `fetch` (which has it) and `vet` (which judges).
+
+A candidate is untrusted: its paths are names as the source spelled them, not yet parsed.
+"""
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pratique.core.findings import Verdict
+from pratique.core.ids import CommitSha, RepoId
+from pratique.core.stages import Stage
+
+
+class EntryKind(enum.StrEnum):
+    """What a name in a repository stands for."""
+
+    FILE = "file"
+    LINK = "link"
+    FOLDER = "folder"
+    SUBMODULE = "submodule"
+    SPECIAL = "special"
+    """FIFO, socket, device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One name in a candidate's listing. `path` is foreign text, `size` in bytes as claimed.
+
+    `sha256` and `git_id` are what the source claims (an LFS oid, a git blob id), or None.
+    """
+
+    path: str
+    size: int
+    kind: EntryKind = EntryKind.FILE
+    executable: bool = False
+    sha256: str | None = None
+    git_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A repository before the gate.
+
+    `root` holds the files that are here so far, under their own paths. Before stage CONTENT not all
+    are: `listing` then names all of them (None: whatever a walk of `root` finds), and `heads` holds,
+    under the same paths, the first bytes of files that are not here whole. `hub` carries what the
+    server said of the repository (licence tag, library, its own scan), as plain values.
+    """
+
+    name: str
+    root: Path
+    repo: RepoId | None = None
+    commit: CommitSha | None = None
+    listing: tuple[Listed, ...] | None = None
+    heads: Path | None = None
+    hub: dict[str, object] = field(default_factory=dict)
+
+
+class Gate(Protocol):
+    """Judges candidates. `fetch` takes one, so that it can refuse before it pays."""
+
+    def judge(self, candidate: Candidate, stage: Stage) -> Verdict:
+        """Return the verdict of all checks up to `stage`. Fails closed: an error is a refusal."""
+        ...

@@ -1,0 +1,124 @@
+"""A policy: what a team lets in, and which exceptions it answers for.
+
+A policy can only ask for more than the gate's floor, or answer for what the gate marks `approve`.
+Nothing in it turns a `refuse` into a pass. Unknown keys are errors: a misspelt rule is no rule.
+"""
+
+import hashlib
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pratique.core.ids import Digest, parse_commit, parse_digest, parse_repo_id
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+DigestText = Annotated[str, AfterValidator(parse_digest)]
+CommitText = Annotated[str, AfterValidator(parse_commit)]
+RepoText = Annotated[str, AfterValidator(parse_repo_id)]
+
+RungName = Literal["auto", "device_map", "int8", "nf4"]
+
+
+class Allowance(BaseModel):
+    """One exception somebody answers for: what, which bytes, why, who, until when.
+
+    It matches a finding only if the check id and the digest are the same, and repository, commit
+    and path are, where given. A changed byte changes the digest and so voids it.
+    """
+
+    model_config = _STRICT
+
+    check: str = Field(min_length=1, description="id of the check whose finding is answered for")
+    digest: DigestText = Field(description="SHA-256 of the file or value, as the finding shows it")
+    reason: str = Field(min_length=8, description="why this is acceptable, for the auditor")
+    owner: str = Field(min_length=1, description="who answers for it")
+    expires: date = Field(description="last day on which it holds")
+    repo: RepoText | None = Field(default=None, description="only for this repository")
+    commit: CommitText | None = Field(default=None, description="only for this commit")
+    path: str | None = Field(default=None, description="only for this file")
+
+
+class FetchRules(BaseModel):
+    """What `fetch` insists on."""
+
+    model_config = _STRICT
+
+    commit_proof: Literal["required", "reported"] = "required"
+    renamed_repositories: Literal["refuse", "accept"] = "refuse"
+    max_file_bytes: int = Field(default=200 * 2**30, gt=0)
+    max_total_bytes: int = Field(default=2 * 2**40, gt=0)
+    commit_signing_keys: tuple[str, ...] = Field(
+        default=(),
+        description="SSH public keys (authorized_keys form) whose commit signatures count",
+    )
+
+
+class LicenceRules(BaseModel):
+    """Which licences pass without an allowance, by SPDX or ScanCode id or by category."""
+
+    model_config = _STRICT
+
+    allow_categories: tuple[str, ...] = ("Permissive", "Public Domain")
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+class VetRules(BaseModel):
+    """How deep the gate looks beyond its floor."""
+
+    model_config = _STRICT
+
+    scan_nan: bool = Field(default=False, description="look for NaN and infinity in every tensor")
+    second_opinions: tuple[Literal["modelaudit", "picklescan"], ...] = ()
+
+
+class ServeRules(BaseModel):
+    """What the runtime may do."""
+
+    model_config = _STRICT
+
+    rungs: tuple[RungName, ...] = Field(default=("auto", "device_map", "int8", "nf4"), min_length=1)
+    lock: Literal["strict", "reduced"] = Field(
+        default="strict",
+        description="`reduced` runs, with a warning and a record, where the host forbids user "
+        "namespaces; seccomp is always required",
+    )
+    text_logging: Literal["off", "redacted"] = "off"
+
+
+class TrustRules(BaseModel):
+    """How old the installed trust may be, and how approvals are bound."""
+
+    model_config = _STRICT
+
+    max_trust_age_days: int = Field(default=400, gt=0)
+    max_approval_days: int = Field(default=366, gt=0)
+
+
+class Policy(BaseModel):
+    """A whole policy file, `schema = "pratique.policy/v1"`."""
+
+    model_config = _STRICT
+
+    schema_: Literal["pratique.policy/v1"] = Field(alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    description: str = ""
+    crypto: Literal["default", "fips"] = "default"
+    fetch: FetchRules = FetchRules()
+    vet: VetRules = VetRules()
+    licences: LicenceRules = LicenceRules()
+    serve: ServeRules = ServeRules()
+    trust: TrustRules = TrustRules()
+    allow: tuple[Allowance, ...] = ()
+
+    @property
+    def canonical(self) -> bytes:
+        """The policy's meaning as bytes: what its digest covers (comments and layout are not)."""
+        return self.model_dump_json(by_alias=True).encode()
+
+    @property
+    def digest(self) -> Digest:
+        """SHA-256 of `canonical`."""
+        return Digest(hashlib.sha256(self.canonical).hexdigest())
