@@ -1,0 +1,204 @@
+"""`bundle.json`, version 1: what a bundle says of itself, consistent in itself or not a value at all.
+
+It is under the signature; still every statement in it is checked against the files, the signed list
+and the commit proof by `pratique.admit`. Paths are relative to `payload/`.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from pratique.core.ids import (
+    BundleId,
+    CommitSha,
+    Digest,
+    RelPath,
+    RepoId,
+    parse_alias,
+    parse_commit,
+    parse_digest,
+    parse_relpath,
+    parse_repo_id,
+)
+from pratique.core.manifest import FileEntry, Manifest
+from pratique.errors import FormatError
+
+SCHEMA: Final = "pratique.bundle/v1"
+CHUNK_BYTES: Final = 64 * 2**20
+
+PAYLOAD: Final = "payload"
+SIGNATURES: Final = "signatures"
+DOCUMENT: Final = RelPath("bundle.json")
+SUMS: Final = RelPath("SHA256SUMS")
+MODEL: Final = "model"
+PROVENANCE: Final = "provenance"
+EVIDENCE: Final = "evidence"
+VARIANTS: Final = "variants"
+VETTER_SIGNATURE: Final = "vetter.sig"
+SUFFIX: Final = ".bundle"
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+PathText = Annotated[RelPath, AfterValidator(parse_relpath)]
+DigestText = Annotated[Digest, AfterValidator(parse_digest)]
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+"""UTC, to the second."""
+
+
+class SealedFile(BaseModel):
+    """One file under the signature. `size` in bytes; `chunks` are BLAKE3 of each 64 MiB, in order.
+
+    An empty file has no chunks; a bundle sealed under `crypto = "fips"` has none at all.
+    """
+
+    model_config = _STRICT
+
+    path: PathText
+    size: int = Field(ge=0)
+    sha256: DigestText
+    chunks: tuple[DigestText, ...]
+
+
+class BundleSource(BaseModel):
+    """Where the model came from. `commit` is proven only if `commit_proof` says so."""
+
+    model_config = _STRICT
+
+    kind: Literal["hub", "local", "hf-cache"]
+    repo: Annotated[RepoId, AfterValidator(parse_repo_id)] | None = None
+    commit: Annotated[CommitSha, AfterValidator(parse_commit)] | None = None
+    requested: str | None = None
+    endpoint: str | None = None
+
+
+class BundlePolicy(BaseModel):
+    """The policy under which it was vetted and sealed, pinned by the digest of its meaning."""
+
+    model_config = _STRICT
+
+    name: str
+    digest: DigestText
+    crypto: Literal["default", "fips"]
+
+
+class AsideFile(BaseModel):
+    """A vetted file that is not in `model/`.
+
+    `kept` is where its bytes are in the payload (`.git*` files, which signers of models leave out by
+    default), or None: nothing loads it, and it stayed behind.
+    """
+
+    model_config = _STRICT
+
+    path: PathText
+    size: int = Field(ge=0)
+    sha256: DigestText
+    kept: PathText | None = None
+    reason: str
+
+
+class Variant(BaseModel):
+    """A quantised or converted copy made at seal time, under `variants/NAME/`."""
+
+    model_config = _STRICT
+
+    name: Annotated[str, AfterValidator(parse_alias)]
+    method: str
+    statement: PathText = Field(description="the conversion statement, in the payload")
+
+
+class BundleDocument(BaseModel):
+    """`payload/bundle.json`. Raises FormatError or ValueError if it contradicts itself.
+
+    `files` are all files of the payload but `bundle.json` and `SHA256SUMS`. `subject` is the digest of
+    the manifest that the gate vetted: files in `model/`, and those set aside, together. `created` is
+    the seal's clock (SOURCE_DATE_EPOCH, else when the snapshot was taken).
+    """
+
+    model_config = _STRICT
+
+    schema_: Literal["pratique.bundle/v1"] = Field(alias="schema")
+    name: Annotated[str, AfterValidator(parse_alias)]
+    source: BundleSource
+    commit_proof: Literal["verified", "none", "not-applicable"]
+    taken_at: Moment
+    created: Moment
+    policy: BundlePolicy
+    verdict: Literal["PASSED"]
+    subject: DigestText
+    chunking: Literal["blake3/64MiB"] | None
+    files: tuple[SealedFile, ...]
+    aside: tuple[AsideFile, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    runtime: dict[str, str]
+    made_by: dict[str, str]
+
+    @property
+    def rev8(self) -> str:
+        """First 8 digits of the commit, else of the vetted manifest's digest."""
+        return (self.source.commit or self.subject)[:8]
+
+    @property
+    def label(self) -> str:
+        """NAME@REV8."""
+        return f"{self.name}@{self.rev8}"
+
+    @property
+    def model_files(self) -> tuple[SealedFile, ...]:
+        """The files of `model/`."""
+        return tuple(f for f in self.files if f.path.startswith(f"{MODEL}/"))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        by_path = {f.path: f for f in self.files}
+        Manifest(tuple(FileEntry(f.path, f.size, f.sha256) for f in self.files))
+        if DOCUMENT in by_path or SUMS in by_path:
+            raise FormatError("bundle.json lists itself or SHA256SUMS")
+        for file in self.files:
+            if len(file.chunks) != (chunk_count(file.size) if self.chunking else 0):
+                raise FormatError(
+                    f"bundle.json gives {file.path} the wrong number of chunk digests"
+                )
+        for entry in self.aside:
+            kept = entry.kept and by_path.get(entry.kept)
+            if entry.kept and (not kept or kept.sha256 != entry.sha256):
+                raise FormatError(f"bundle.json says {entry.path} was kept, but it was not")
+        for variant in self.variants:
+            if variant.statement not in by_path:
+                raise FormatError(f"variant {variant.name} has no conversion statement")
+        if self.vetted().digest != self.subject:
+            raise FormatError("bundle.json lists other files than the gate vetted")
+        return self
+
+    def vetted(self) -> Manifest:
+        """The manifest that the gate judged: names as in the repository."""
+        inside = (
+            FileEntry(RelPath(f.path.removeprefix(f"{MODEL}/")), f.size, f.sha256)
+            for f in self.model_files
+        )
+        beside = (FileEntry(f.path, f.size, f.sha256) for f in self.aside)
+        return Manifest.of((*inside, *beside))
+
+
+def chunk_count(size: int) -> int:
+    """How many chunk digests describe a file of `size` bytes."""
+    return -(-size // CHUNK_BYTES)
+
+
+def bundle_id_of(sums: bytes) -> BundleId:
+    """The bundle's id: SHA-256 of the bytes of `SHA256SUMS`."""
+    return BundleId(hashlib.sha256(sums).hexdigest())
+
+
+def sums_of(files: Iterable[tuple[RelPath, Digest]]) -> bytes:
+    """Render `SHA256SUMS`: every payload file but itself, sorted by the bytes of its path."""
+    lines = sorted(files, key=lambda f: f[0].encode())
+    return "".join(f"{digest}  {path}\n" for path, digest in lines).encode()
+
+
+def is_git_file(path: str) -> bool:
+    """Whether signers of models leave this name out by default (`.git`, `.gitattributes`, …)."""
+    return any(part.casefold().startswith(".git") for part in path.split("/"))

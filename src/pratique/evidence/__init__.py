@@ -1,0 +1,1 @@
+"""Values → standard documents: SARIF, CycloneDX ML-BOM, HTML report. Pure."""

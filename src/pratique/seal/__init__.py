@@ -1,0 +1,1 @@
+"""VettedSnapshot → staging → manifest → signature → one rename → SealedBundle."""
