@@ -1,0 +1,120 @@
+"""Rules against the model: every id has an embedding row, every id that config names is special."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pratique.vet.tokenizer.problem import Problem, note, tok
+
+_INPUT_TAILS: Final = (
+    "embed_tokens.weight", "word_embeddings.weight", "wte.weight", "embed_in.weight",
+    "shared.weight", "tok_embeddings.weight", "token_embedding.weight", "embeddings.weight",
+    "tokens_embed.weight", "word_embedding.weight", "wordpiece_embeddings.weight",
+)  # fmt: skip
+_OUTPUT_TAILS: Final = (
+    "lm_head.weight", "embed_out.weight", "cls.predictions.decoder.weight", "output_projection.weight",
+    "lm_head.decoder.weight",
+)  # fmt: skip
+_EXACT_OUTPUTS: Final = frozenset({"output.weight"})
+# Not the text vocabulary, although the names end alike.
+_OTHER_EMBEDDINGS: Final = (
+    "position", "token_type", "patch", "vision", "visual", "audio", "image", "time", "speaker",
+    "relative", "segment", "rotary", "entity", "codebook", "semantic", "coarse", "fine", "class_embed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One embedding matrix over the vocabulary. `rows` is its first dimension."""
+
+    tensor: str
+    rows: int
+    file: str
+    output: bool = False
+
+
+def embedding_rows(shapes: Mapping[str, tuple[Sequence[int], str]]) -> list[Rows]:
+    """Find the vocabulary's embeddings among tensors given as name → (shape, file)."""
+    found: list[Rows] = []
+    for name, (shape, file) in shapes.items():
+        if len(shape) != 2 or any(word in name for word in _OTHER_EMBEDDINGS):
+            continue
+        if name.endswith(_OUTPUT_TAILS) or name in _EXACT_OUTPUTS:
+            found.append(Rows(name, shape[0], file, output=True))
+        elif name.endswith(_INPUT_TAILS):
+            found.append(Rows(name, shape[0], file))
+    return found
+
+
+def problems_with_rows(
+    form: str, table: Mapping[str, int], rows: Sequence[Rows], vocab_size: object
+) -> Iterator[Problem]:
+    """Every token's id must be a row of every embedding; more rows than ids is padding."""
+    if not table:
+        return
+    text, top = max(table.items(), key=lambda item: item[1])
+    for matrix in rows:
+        if top >= matrix.rows:
+            beyond = sum(number >= matrix.rows for number in table.values())
+            yield Problem(
+                form,
+                f"{tok(text, top)} has no row in {matrix.tensor} ({matrix.rows} rows, {matrix.file}); "
+                f"{beyond} tokens are beyond the end",
+                remedy="the tokenizer belongs to another model, or the embeddings were cut",
+            )
+        elif top + 1 < matrix.rows and not matrix.output:
+            yield note(form, f"{matrix.rows - top - 1} padding rows above {tok(text, top)}")
+        if type(vocab_size) is int and vocab_size != matrix.rows:
+            yield Problem(
+                "config.json",
+                f"vocab_size is {vocab_size}, but {matrix.tensor} has {matrix.rows} rows",
+                remedy="config.json and the weights are from different models",
+            )
+    if not rows and type(vocab_size) is int and top >= vocab_size:
+        yield Problem(form, f"{tok(text, top)} is not below config.json's vocab_size {vocab_size}")
+
+
+def problems_with_ids(
+    form: str,
+    ids: Mapping[str, object],
+    names: Mapping[int, str],
+    special: frozenset[str],
+    size: int | None,
+) -> Iterator[Problem]:
+    """Ids that config.json or generation_config.json name: in range, and a special token's.
+
+    An ordinary word as end of text cuts answers off where an attacker likes; as padding it is a
+    common and harmless habit, and a note.
+    """
+    for role, value in ids.items():
+        for number in value if isinstance(value, list) else [value]:
+            if number is None or number == -1:
+                continue
+            if type(number) is not int or number < 0 or (size is not None and number >= size):
+                yield Problem(form, f"{role} {number!r} is not an id of this vocabulary")
+                continue
+            text = names.get(number)
+            if text is None or text in special or _looks_special(text):
+                continue
+            if role in {"eos_token_id", "bos_token_id", "decoder_start_token_id"}:
+                yield Problem(form, f"{role} {number} is the ordinary token {tok(text, number)}")
+            else:
+                yield note(form, f"{role} {number} is the ordinary token {tok(text, number)}")
+
+
+def _looks_special(text: str) -> bool:
+    return len(text) > 2 and (text[0], text[-1]) in {("<", ">"), ("[", "]")}
+
+
+def problems_of_eos(
+    form: str, config_eos: object, generation_eos: object, tokenizer_eos: int | None, name: str
+) -> Iterator[Problem]:
+    """Say when the model's end of text and the tokenizer's differ: common in fine-tunes, worth knowing."""
+    stops: set[int] = set()
+    for value in (config_eos, generation_eos):
+        stops.update(v for v in (value if isinstance(value, list) else [value]) if type(v) is int)
+    if tokenizer_eos is not None and stops and tokenizer_eos not in stops:
+        yield note(
+            form,
+            f"the tokenizer ends text with {tok(name, tokenizer_eos)}, the model with {sorted(stops)}",
+        )

@@ -1,0 +1,29 @@
+"""What a rule says of a tokenizer: always the token and the id, so that a person can look."""
+
+from dataclasses import dataclass
+
+from pratique.core.findings import Disposition, Severity
+from pratique.core.ids import Digest, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that a rule saw in one form. `form` is the file it is about."""
+
+    form: str
+    message: str
+    disposition: Disposition = Disposition.REFUSE
+    severity: Severity = Severity.HIGH
+    remedy: str = "take the tokenizer files again from the publisher, all from one commit"
+    digest: Digest | None = None
+
+
+def note(form: str, message: str, remedy: str = "nothing to do") -> Problem:
+    """Something worth knowing that ordinary tokenizers have too."""
+    return Problem(form, message, Disposition.NOTE, Severity.INFO, remedy)
+
+
+def tok(text: str, number: int | None = None) -> str:
+    """Name a token for a message: quoted, escaped, with its id."""
+    quoted = shown(text, 60)
+    return quoted if number is None else f"{quoted} (id {number})"

@@ -1,0 +1,216 @@
+"""Rules within one form: ids unique, merges possible, special tokens single, bytes covered."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Final
+
+from pratique.formats.tokenizer import AddedToken, ModelKind, Vocabulary
+from pratique.formats.tokenizer.view import BYTE_ALPHABET
+from pratique.vet.tokenizer.problem import Problem, note, tok
+
+_SHOWN: Final = 5
+# How few exceptions to an otherwise perfect order count as tampering rather than as no order at all.
+_MAX_EXCEPTIONS: Final = 16
+_MIN_ORDERED: Final = 64
+
+
+def problems_within(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Yield what contradicts itself within one form."""
+    yield from _unique(vocabulary)
+    yield from _added(vocabulary)
+    yield from _dense(vocabulary)
+    yield from _unk(vocabulary)
+    yield from _bytes_covered(vocabulary)
+    if vocabulary.merges:
+        yield from _merges(vocabulary)
+        yield from _merge_order(vocabulary)
+    yield from _scores(vocabulary)
+
+
+def _unique(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """One id a token, one token an id (tokenizers keeps the last of each, silently)."""
+    by_id: dict[int, str] = {}
+    by_text: dict[str, int] = {}
+    for piece in vocabulary.pieces:
+        other = by_id.setdefault(piece.id, piece.text)
+        if other != piece.text:
+            yield Problem(
+                vocabulary.form,
+                f"two tokens share one id: {tok(other)} and {tok(piece.text, piece.id)}",
+            )
+        number = by_text.setdefault(piece.text, piece.id)
+        if number != piece.id:
+            yield Problem(
+                vocabulary.form,
+                f"a token is listed twice: {tok(piece.text)} as {number} and {piece.id}",
+            )
+
+
+def _added(vocabulary: Vocabulary) -> Iterator[Problem]:
+    table = {piece.text: piece.id for piece in vocabulary.pieces}
+    by_id = {piece.id: piece.text for piece in vocabulary.pieces}
+    seen: dict[str, AddedToken] = {}
+    taken: dict[int, AddedToken] = {}
+    for token in vocabulary.added:
+        if not token.content:
+            yield Problem(vocabulary.form, f"an added token is empty (id {token.id})")
+            continue
+        if token.content in seen:
+            yield Problem(vocabulary.form, f"added twice: {tok(token.content, token.id)}")
+        seen[token.content] = token
+        if token.id is None:
+            continue
+        if (first := taken.setdefault(token.id, token)).content != token.content:
+            yield Problem(
+                vocabulary.form,
+                f"two added tokens share one id: {tok(first.content)} and {tok(token.content, token.id)}",
+            )
+        inner = table.get(token.content)
+        if inner is not None and inner != token.id:
+            yield Problem(
+                vocabulary.form,
+                f"added token {tok(token.content, token.id)} shadows the vocabulary's own id {inner}",
+            )
+        own = by_id.get(token.id)
+        if own is not None and own != token.content:
+            yield Problem(
+                vocabulary.form,
+                f"added token {tok(token.content, token.id)} takes the id of {tok(own)}",
+            )
+
+
+def _dense(vocabulary: Vocabulary) -> Iterator[Problem]:
+    used = {piece.id for piece in vocabulary.pieces}
+    used.update(a.id for a in vocabulary.added if a.id is not None)
+    if not used:
+        yield Problem(vocabulary.form, "the vocabulary is empty")
+        return
+    holes = max(used) + 1 - len(used)
+    if holes:
+        first = next(i for i in range(max(used) + 1) if i not in used)
+        yield note(
+            vocabulary.form, f"{holes} ids below {max(used)} are unused, the first is {first}"
+        )
+
+
+def _unk(vocabulary: Vocabulary) -> Iterator[Problem]:
+    if vocabulary.unk is not None and vocabulary.unk not in vocabulary.ids():
+        yield Problem(vocabulary.form, f"the unknown token {tok(vocabulary.unk)} is not a token")
+
+
+def _bytes_covered(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Byte-level and byte-fallback vocabularies must hold all 256 bytes, or text gets lost."""
+    if not vocabulary.pieces:
+        return
+    table = vocabulary.ids()
+    if vocabulary.byte_fallback:
+        missing = [f"<0x{b:02X}>" for b in range(256) if f"<0x{b:02X}>" not in table]
+        if missing:
+            yield Problem(
+                vocabulary.form,
+                f"byte fallback is on, but {len(missing)} byte tokens are missing, first {tok(missing[0])}",
+            )
+    elif vocabulary.byte_level and vocabulary.kind in {ModelKind.BPE, ModelKind.RANKS}:
+        suffix = vocabulary.end_of_word_suffix
+        lost = [c for c in BYTE_ALPHABET if c not in table and c + suffix not in table]
+        if lost and vocabulary.unk is None and len(lost) <= _MAX_EXCEPTIONS:
+            yield Problem(
+                vocabulary.form,
+                f"{len(lost)} of 256 byte tokens are missing, first {tok(lost[0])}: text would be lost",
+            )
+        elif lost:
+            yield note(vocabulary.form, f"{len(lost)} of 256 byte tokens are not in the vocabulary")
+
+
+def _merges(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Each merge joins two tokens that exist into one that exists, once."""
+    table = {piece.text: piece.id for piece in vocabulary.pieces}
+    seen: set[tuple[str, str]] = set()
+    shown = 0
+    for rank, pair in enumerate(vocabulary.merges):
+        result = joined(vocabulary, pair)
+        message = None
+        if absent := [part for part in (*pair, result) if part not in table]:
+            message = f"merge {rank} ({tok(pair[0])} + {tok(pair[1])}) needs {tok(absent[0])}, which is no token"
+        elif pair in seen:
+            message = f"merge {rank} ({tok(pair[0])} + {tok(pair[1])}) is listed twice"
+        seen.add(pair)
+        if message is not None:
+            shown += 1
+            if shown <= _SHOWN:
+                yield Problem(vocabulary.form, message)
+
+
+def joined(vocabulary: Vocabulary, pair: tuple[str, str]) -> str:
+    """Return the token that a merge makes."""
+    prefix = vocabulary.continuing_prefix
+    second = pair[1].removeprefix(prefix) if prefix else pair[1]
+    return pair[0] + second
+
+
+def _merge_order(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Trained and converted vocabularies number merge results in rank order; a swap breaks it.
+
+    Vocabularies renumbered as a whole (RoBERTa sorts by frequency) have no such order, and are
+    left alone: only a few exceptions in an otherwise perfect order are a sign of tampering.
+    """
+    table = {piece.text: piece.id for piece in vocabulary.pieces}
+    first: dict[str, None] = {}
+    for pair in vocabulary.merges:
+        first.setdefault(joined(vocabulary, pair))
+    results = [text for text in first if text in table]
+    yield from _out_of_order(
+        vocabulary.form, [(text, table[text]) for text in results], "merge order", "rank"
+    )
+
+
+def _scores(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """sentencepiece writes normal pieces by falling score; a swapped pair breaks it."""
+    if vocabulary.kind not in {ModelKind.UNIGRAM, ModelKind.BPE}:
+        return
+    pieces = [p for p in vocabulary.pieces if p.score is not None and p.role == "normal"]
+    if vocabulary.kind is ModelKind.UNIGRAM:
+        pieces = [p for p in pieces if p.score != 0.0]
+    falling = sorted(pieces, key=lambda p: -(p.score or 0.0))
+    scores = {p.score for p in pieces}
+    if len(scores) * 10 < len(pieces) * 9:
+        return  # too many ties to speak of an order
+    yield from _out_of_order(
+        vocabulary.form, [(p.text, p.id) for p in falling], "score order", "score"
+    )
+
+
+def _out_of_order(form: str, rows: list[tuple[str, int]], what: str, by: str) -> Iterator[Problem]:
+    if len(rows) < _MIN_ORDERED:
+        return
+    odd = _exceptions([number for _, number in rows])
+    if odd and len(odd) <= _MAX_EXCEPTIONS:
+        names = ", ".join(tok(*rows[i]) for i in odd[:_SHOWN])
+        yield Problem(
+            form,
+            f"ids follow the {what} everywhere but at {names}: the id was moved, or its {by} was",
+        )
+
+
+def _exceptions(numbers: list[int]) -> list[int]:
+    """Positions outside a longest rising subsequence (patience sorting, O(n log n))."""
+
+    tails: list[int] = []
+    tail_at: list[int] = []
+    previous: list[int] = [-1] * len(numbers)
+    for at, number in enumerate(numbers):
+        place = bisect_right(tails, number)
+        if place > 0:
+            previous[at] = tail_at[place - 1]
+        if place == len(tails):
+            tails.append(number)
+            tail_at.append(at)
+        else:
+            tails[place] = number
+            tail_at[place] = at
+    keep: set[int] = set()
+    at = tail_at[-1] if tail_at else -1
+    while at >= 0:
+        keep.add(at)
+        at = previous[at]
+    return [i for i in range(len(numbers)) if i not in keep]
