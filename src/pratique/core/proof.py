@@ -5,7 +5,7 @@ its process: every new process verifies again. `mint` is for the verifiers alone
 it out of every other room.
 """
 
-from typing import Never, NoReturn, TypeVar
+from typing import Never, Self, TypeVar
 
 
 class Proof:
@@ -13,7 +13,7 @@ class Proof:
 
     __slots__: tuple[str, ...] = ()
 
-    def __new__(cls, _never: Never) -> NoReturn:
+    def __new__(cls, _never: Never) -> Self:
         """Refuse: see the module that verifies."""
         raise TypeError(f"{cls.__name__} is made by its verifier alone")
 

@@ -7,6 +7,7 @@ failure to write becomes a StorageError that says whether the disk is full.
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -125,3 +126,17 @@ def _make_removable(path: Path) -> None:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 _make_removable(Path(entry.path))
+
+
+@contextlib.contextmanager
+def opened_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold `folder` for ourselves while inside: the lock goes with the process, however it ends.
+
+    Raises BlockingIOError if somebody has it and we do not `wait`.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
