@@ -1,12 +1,15 @@
 """Rules between forms: every form that is present must give the same token ↔ id map."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pratique.formats.tokenizer import AddedToken, ModelKind, Piece, SpecialTokens, Vocabulary
-from pratique.vet.tokenizer.problem import Problem, note, tok
+from pratique.vet.tokenizer.problem import Problem, looks_special, note, tok
 
 _SHOWN: Final = 5
+# Fillers of fairseq's dictionary that CamemBERT's converter keeps.
+_CAMEMBERT: Final = frozenset({"<s>NOTUSED", "</s>NOTUSED"})
 
 
 def problems_between(one: Vocabulary, other: Vocabulary) -> Iterator[Problem]:
@@ -73,10 +76,12 @@ def _against_sentencepiece(spm: Vocabulary, flat: Vocabulary) -> Iterator[Proble
     special tokens.
     """
     table = flat.ids()
-    shift: int | None = None
+    pairs = [(p, table[p.text]) for p in spm.pieces if _kept(p) and p.text in table]
+    shifts = Counter(found - piece.id for piece, found in pairs)
+    shift = shifts.most_common(1)[0][0] if shifts else 0
     wrong = 0
     for piece in spm.pieces:
-        if piece.role not in {"normal", "user", "byte"} or _is_filler(piece):
+        if not _kept(piece):
             continue
         found = table.get(piece.text)
         if found is None:
@@ -84,8 +89,6 @@ def _against_sentencepiece(spm: Vocabulary, flat: Vocabulary) -> Iterator[Proble
             if wrong <= _SHOWN:
                 yield Problem(flat.form, f"{tok(piece.text, piece.id)} of {spm.form} is missing")
             continue
-        if shift is None:
-            shift = found - piece.id
         if found - piece.id != shift:
             wrong += 1
             if wrong <= _SHOWN:
@@ -101,15 +104,21 @@ def _against_sentencepiece(spm: Vocabulary, flat: Vocabulary) -> Iterator[Proble
     yield from _same_scores(spm, flat)
 
 
-def _is_filler(piece: Piece) -> bool:
-    return piece.role == "user" and piece.text.startswith("<extra_id_")
+def _kept(piece: Piece) -> bool:
+    """Whether converters keep this piece under its text (T5's fillers are renumbered)."""
+    filler = piece.role == "user" and piece.text.startswith("<extra_id_")
+    return piece.role in {"normal", "user", "byte"} and not filler
 
 
 def _extra_pieces(spm: Vocabulary, flat: Vocabulary) -> Iterator[Problem]:
     known = {piece.text for piece in spm.pieces} | {a.content for a in flat.added}
     if flat.kind is ModelKind.TABLE:
         return
-    extra = [p for p in flat.pieces if p.text not in known]
+    extra = [
+        p
+        for p in flat.pieces
+        if p.text not in known and not looks_special(p.text) and p.text not in _CAMEMBERT
+    ]
     for piece in extra[:_SHOWN]:
         yield Problem(flat.form, f"{tok(piece.text, piece.id)} is not in {spm.form}")
     if len(extra) > _SHOWN:
@@ -152,19 +161,32 @@ def problems_in_tables(
 
 
 def problems_of_roles(
-    table: Mapping[str, int], settings: Sequence[SpecialTokens], base: str
+    table: Mapping[str, int], settings: Sequence[SpecialTokens], base: Vocabulary
 ) -> Iterator[Problem]:
-    """Each token in a role exists, and all files name the same token for it."""
+    """Each token in a role exists, is flagged special, and all files name the same one for it."""
     first: dict[str, tuple[str, str]] = {}
+    flags = {token.content: token.special for token in base.added}
     for special in settings:
         extra = {token.content for token in special.decoder}
         for role, token in special.roles.items():
-            if token.content not in table and token.content not in extra:
-                yield Problem(special.form, f"{role} {tok(token.content)} is not a token of {base}")
-            form, text = first.setdefault(role, (special.form, token.content))
-            if text != token.content:
+            text = token.content
+            if text not in table and text not in extra:
+                yield Problem(special.form, f"{role} {tok(text)} is not a token of {base.form}")
+            elif flags.get(text) is False and role != "pad_token":
+                yield Problem(
+                    base.form, f"{role} {tok(text, table.get(text))} is not flagged special"
+                )
+            form, agreed = first.setdefault(role, (special.form, text))
+            if agreed != text:
+                message = f"{role} is {tok(text, table.get(text))} here, {tok(agreed, table.get(agreed))} in {form}"
+                if role == "pad_token":
+                    yield note(special.form, message)
+                else:
+                    yield Problem(special.form, message)
+        for token in special.decoder:
+            if token.content in flags and flags[token.content] != token.special:
                 yield Problem(
                     special.form,
-                    f"{role} is {tok(token.content, table.get(token.content))} here, "
-                    f"{tok(text, table.get(text))} in {form}",
+                    f"{tok(token.content, token.id)} is special in one of {special.form} and "
+                    f"{base.form}, and ordinary in the other",
                 )

@@ -15,10 +15,15 @@ _PLAIN_CONTROLS: Final = frozenset("\t\n\r\x0b\x0c")
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # Letters of other scripts that print like a Latin one: the part of TR 39's table that role markers
 # are forged with. NFKC folds the full-width and mathematical ones.
-_LOOKALIKES: Final = str.maketrans(
-    "аеорсухіјѕԁһӏкмтвнԛԝɡαοеνρτυχκιβΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВЕКМНОРСТХІЈЅ՝ǀ∣│❘⏐︱〈〉‹›❬❭⟨⟩˂˃＿‗",
-    "aeopcyxijsdhlkmtbhqwgaoevptyxkibABEZHIKMNOPTYXABEKMHOPCTXIJS'|||||||<><><><><>__",
-)
+_IMITATIONS: Final = {
+    "a": "аαɑ", "b": "ьЬ", "c": "сϲ", "d": "ԁ", "e": "еε", "g": "ɡ", "h": "һ", "i": "іιı",
+    "j": "ј", "k": "кκ", "l": "ӏ", "m": "м", "n": "ո", "o": "оοо", "p": "рρ", "q": "ԛ", "s": "ѕ",
+    "t": "тτ", "u": "υս", "v": "ѵν", "w": "ԝ", "x": "хχ", "y": "уγ", "A": "ΑА", "B": "ΒВ", "C": "С",
+    "E": "ΕЕ", "H": "ΗН", "I": "ΙІ", "J": "Ј", "K": "ΚК", "M": "ΜМ", "N": "Ν", "O": "ΟО", "P": "ΡР",
+    "S": "Ѕ", "T": "ΤТ", "X": "ΧХ", "Y": "Υ", "Z": "Ζ", "|": "ǀ∣│❘⏐︱", "<": "〈‹❬⟨˂", ">": "〉›❭⟩˃",
+    "_": "‗", "/": "∕⁄", ":": "ː∶", "-": "‐‑‒–—−",
+}  # fmt: skip
+_LOOKALIKES: Final = {ord(c): latin for latin, others in _IMITATIONS.items() for c in others}
 
 
 def problems_in_added(form: str, added: Sequence[AddedToken]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pratique.vet.tokenizer.problem import Problem, note, tok
+from pratique.vet.tokenizer.problem import Problem, looks_special, note, tok
 
 _INPUT_TAILS: Final = (
     "embed_tokens.weight", "word_embeddings.weight", "wte.weight", "embed_in.weight",
@@ -94,16 +94,12 @@ def problems_with_ids(
                 yield Problem(form, f"{role} {number!r} is not an id of this vocabulary")
                 continue
             text = names.get(number)
-            if text is None or text in special or _looks_special(text):
+            if text is None or text in special or looks_special(text):
                 continue
             if role in {"eos_token_id", "bos_token_id", "decoder_start_token_id"}:
                 yield Problem(form, f"{role} {number} is the ordinary token {tok(text, number)}")
             else:
                 yield note(form, f"{role} {number} is the ordinary token {tok(text, number)}")
-
-
-def _looks_special(text: str) -> bool:
-    return len(text) > 2 and (text[0], text[-1]) in {("<", ">"), ("[", "]")}
 
 
 def problems_of_eos(

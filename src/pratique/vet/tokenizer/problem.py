@@ -27,3 +27,8 @@ def tok(text: str, number: int | None = None) -> str:
     """Name a token for a message: quoted, escaped, with its id."""
     quoted = shown(text, 60)
     return quoted if number is None else f"{quoted} (id {number})"
+
+
+def looks_special(text: str) -> bool:
+    """Whether a token is written as publishers write markers: `<…>` or `[…]`."""
+    return len(text) > 2 and (text[0], text[-1]) in {("<", ">"), ("[", "]")}

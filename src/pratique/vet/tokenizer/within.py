@@ -158,17 +158,21 @@ def _merge_order(vocabulary: Vocabulary) -> Iterator[Problem]:
     first: dict[str, None] = {}
     for pair in vocabulary.merges:
         first.setdefault(joined(vocabulary, pair))
-    results = [text for text in first if text in table]
+    results = [text for text in first if text in table and not _blank(text)]
     yield from _out_of_order(
         vocabulary.form, [(text, table[text]) for text in results], "merge order", "rank"
     )
 
 
 def _scores(vocabulary: Vocabulary) -> Iterator[Problem]:
-    """sentencepiece writes normal pieces by falling score; a swapped pair breaks it."""
+    """Sentencepiece writes normal pieces by falling score; a swapped pair breaks it."""
     if vocabulary.kind not in {ModelKind.UNIGRAM, ModelKind.BPE}:
         return
-    pieces = [p for p in vocabulary.pieces if p.score is not None and p.role == "normal"]
+    pieces = [
+        p
+        for p in vocabulary.pieces
+        if p.score is not None and p.role == "normal" and not _blank(p.text)
+    ]
     if vocabulary.kind is ModelKind.UNIGRAM:
         pieces = [p for p in pieces if p.score != 0.0]
     falling = sorted(pieces, key=lambda p: -(p.score or 0.0))
@@ -178,6 +182,11 @@ def _scores(vocabulary: Vocabulary) -> Iterator[Problem]:
     yield from _out_of_order(
         vocabulary.form, [(p.text, p.id) for p in falling], "score order", "score"
     )
+
+
+def _blank(text: str) -> bool:
+    """Runs of white space are put in by hand, out of order, in real vocabularies (Llama, Mistral)."""
+    return not text.strip("▁ĠĊĉč \t\n\r")
 
 
 def _out_of_order(form: str, rows: list[tuple[str, int]], what: str, by: str) -> Iterator[Problem]:
@@ -194,7 +203,6 @@ def _out_of_order(form: str, rows: list[tuple[str, int]], what: str, by: str) ->
 
 def _exceptions(numbers: list[int]) -> list[int]:
     """Positions outside a longest rising subsequence (patience sorting, O(n log n))."""
-
     tails: list[int] = []
     tail_at: list[int] = []
     previous: list[int] = [-1] * len(numbers)
