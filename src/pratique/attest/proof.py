@@ -44,7 +44,8 @@ P = TypeVar("P", bound=Proof)
 def mint(kind: type[P], **fields: object) -> P:
     """Make a proof. Private to the modules that verify: import rules keep it inside `attest`."""
     made = object.__new__(kind)
-    for name in kind.__slots__:
+    names: tuple[str, ...] = tuple(kind.__slots__)
+    for name in names:
         object.__setattr__(made, name, fields.pop(name))
     if fields:
         raise TypeError(f"{kind.__name__} has no field {next(iter(fields))}")
