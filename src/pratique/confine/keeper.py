@@ -1,0 +1,74 @@
+"""The keeper of one child: ends it with the parent, at its memory limit, or when asked to.
+
+The keeper reads nothing from the child. It runs outside of the lock, holds no secret, and ends as
+soon as the child has ended and been waited for, so that no zombie and no orphan is left.
+"""
+
+import os
+import select
+import signal
+from collections.abc import Callable
+
+from pratique.confine import linux, wire
+from pratique.confine.lock import Lock
+
+_POLL_MILLISECONDS = 50
+
+
+def keep(child: int, life: int, control: int, lock: Lock) -> None:
+    """Waits for the child and reports on `control` how it ended: `{"ended": status, …}`.
+
+    Kills it when `life` ends (the parent is gone, or gives it up) or when its memory exceeds the
+    lock's. SIGTERM to the keeper is passed on to the child.
+    """
+    wakeup = _wake_on_signals(lambda: os.kill(child, signal.SIGTERM))
+    wire.send_line(control, {"pid": child})
+    poll = select.poll()
+    poll.register(life, select.POLLIN | select.POLLHUP)
+    poll.register(wakeup, select.POLLIN)
+    over_limit = False
+    timeout = None if lock.memory is None else _POLL_MILLISECONDS
+    while True:
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        if ended:
+            seconds = usage.ru_utime + usage.ru_stime
+            report = {"ended": status, "over_memory": over_limit, "cpu_seconds": seconds}
+            wire.send_line(control, report)
+            return
+        events = dict(poll.poll(timeout))
+        if life in events:
+            os.kill(child, signal.SIGKILL)
+            poll.unregister(life)
+        if wakeup in events:
+            _drain(wakeup)
+        if lock.memory is not None and memory_use(child) > lock.memory:
+            over_limit = True
+            os.kill(child, signal.SIGKILL)
+
+
+def memory_use(pid: int) -> int:
+    """Bytes of private and shared memory a process holds now, pages of files left out."""
+    kilobytes = 0
+    for name in ("RssAnon", "RssShmem"):
+        value = linux.status_field(name, str(pid))
+        kilobytes += int(value.split()[0]) if value else 0
+    return kilobytes * 1024
+
+
+def _wake_on_signals(terminate: Callable[[], None]) -> int:
+    """A pipe that becomes readable at SIGCHLD and SIGTERM, so that poll() misses neither."""
+    readable, writable = os.pipe()
+    for end in (readable, writable):
+        os.set_blocking(end, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: terminate())
+    return readable
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 512):
+            pass
+    except BlockingIOError:
+        return
