@@ -114,3 +114,16 @@ def problems_of_eos(
             form,
             f"the tokenizer ends text with {tok(name, tokenizer_eos)}, the model with {sorted(stops)}",
         )
+
+
+def problems_with_length(
+    prefix: str, limits: Sequence[object], positions: object
+) -> Iterator[Problem]:
+    """Say when the tokenizer allows more tokens than the model has positions for."""
+    for limit in limits:
+        # 10³⁰ is transformers' way to write "not set".
+        if isinstance(limit, int) and type(positions) is int and positions < limit < 10**15:
+            yield note(
+                f"{prefix}tokenizer_config.json",
+                f"model_max_length {limit} is more than config.json's {positions} positions",
+            )

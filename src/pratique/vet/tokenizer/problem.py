@@ -1,8 +1,9 @@
 """What a rule says of a tokenizer: always the token and the id, so that a person can look."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from pratique.core.findings import Disposition, Severity
+from pratique.core.findings import Disposition, Finding, Severity
 from pratique.core.ids import Digest, shown
 
 
@@ -32,3 +33,17 @@ def tok(text: str, number: int | None = None) -> str:
 def looks_special(text: str) -> bool:
     """Whether a token is written as publishers write markers: `<…>` or `[…]`."""
     return len(text) > 2 and (text[0], text[-1]) in {("<", ">"), ("[", "]")}
+
+
+def findings(check: str, problems: Iterable[Problem]) -> Iterator[Finding]:
+    """Turn problems into findings of the check with this id."""
+    for problem in problems:
+        yield Finding(
+            check,
+            problem.severity,
+            problem.disposition,
+            problem.form,
+            problem.message,
+            problem.remedy,
+            problem.digest,
+        )

@@ -1,0 +1,26 @@
+"""Within each form: ids unique, merges possible, special tokens single, every byte covered."""
+
+from collections.abc import Iterator
+
+from pratique.core.findings import Finding
+from pratique.core.policy import Policy
+from pratique.core.stages import Stage
+from pratique.vet.check import Check
+from pratique.vet.repo import Repo
+from pratique.vet.tokenizer.gather import tokenizers_in
+from pratique.vet.tokenizer.problem import findings
+from pratique.vet.tokenizer.within import problems_within
+
+ID = "tokenizer-vocabulary"
+
+
+def run(repo: Repo, policy: Policy) -> Iterator[Finding]:
+    """Yield what contradicts itself within one form of a tokenizer."""
+    del policy
+    for forms in tokenizers_in(repo):
+        yield from findings(ID, forms.problems)
+        for vocabulary in forms.vocabularies:
+            yield from findings(ID, problems_within(vocabulary))
+
+
+CHECK = Check(ID, "Vocabulary, merges and special tokens fit together", Stage.TOKENIZER, run)
