@@ -14,11 +14,13 @@ from pratique.core.ids import (
     BundleId,
     CommitSha,
     Digest,
+    GitId,
     RelPath,
     RepoId,
     parse_alias,
     parse_commit,
     parse_digest,
+    parse_git_id,
     parse_relpath,
     parse_repo_id,
 )
@@ -100,6 +102,15 @@ class AsideFile(BaseModel):
     reason: str
 
 
+class AbsentFile(BaseModel):
+    """A path of the commit that was never fetched: `git_id` still ties it to the commit."""
+
+    model_config = _STRICT
+
+    path: str
+    git_id: Annotated[GitId, AfterValidator(parse_git_id)] | None
+
+
 class Variant(BaseModel):
     """A quantised or converted copy made at seal time, under `variants/NAME/`."""
 
@@ -132,6 +143,7 @@ class BundleDocument(BaseModel):
     chunking: Literal["blake3/64MiB"] | None
     files: tuple[SealedFile, ...]
     aside: tuple[AsideFile, ...] = ()
+    absent: tuple[AbsentFile, ...] = ()
     variants: tuple[Variant, ...] = ()
     runtime: dict[str, str]
     made_by: dict[str, str]
@@ -175,12 +187,16 @@ class BundleDocument(BaseModel):
 
     def vetted(self) -> Manifest:
         """The manifest that the gate judged: names as in the repository."""
-        inside = (
-            FileEntry(RelPath(f.path.removeprefix(f"{MODEL}/")), f.size, f.sha256)
-            for f in self.model_files
-        )
         beside = (FileEntry(f.path, f.size, f.sha256) for f in self.aside)
-        return Manifest.of((*inside, *beside))
+        return Manifest.of((*model_manifest(self), *beside))
+
+
+def model_manifest(document: BundleDocument) -> Manifest:
+    """The manifest of `model/` alone: what is there to be judged after sealing."""
+    return Manifest.of(
+        FileEntry(RelPath(f.path.removeprefix(f"{MODEL}/")), f.size, f.sha256)
+        for f in document.model_files
+    )
 
 
 def chunk_count(size: int) -> int:

@@ -6,6 +6,7 @@ those digests.
 """
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -149,6 +150,19 @@ class _Intake:
             place.parent.mkdir(mode=0o700, exist_ok=True)
             fresh.rename(place)
         return found
+
+
+def store_bytes(store: Store, data: bytes) -> Digest:
+    """Keep a few bytes under their digest, flushed to the disk; return it. For signature files."""
+    digest = Digest(hashlib.sha256(data).hexdigest())
+    place = store.object(digest)
+    with store.scratch() as scratch, disk.storing("a signature file"):
+        fresh = scratch / "bytes"
+        disk.write_new(fresh, data, OBJECT_MODE)
+        place.parent.mkdir(mode=0o700, exist_ok=True)
+        fresh.rename(place)
+        disk.flush_folder(place.parent)
+    return digest
 
 
 def differs(path: str) -> VerificationRefused:

@@ -198,3 +198,10 @@ def on_all_cores(items: Sequence[T], work: Callable[[T], Iterable[R]]) -> list[R
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def measure_bytes(path: RelPath, data: bytes, wanted: Wanted) -> Measured:
+    """Measure what is in memory, as `measure` would measure a file of it."""
+    chunks = _Chunks(wanted)
+    chunks.update(memoryview(data))
+    return Measured(path, len(data), Digest(hashlib.sha256(data).hexdigest()), chunks.digests())

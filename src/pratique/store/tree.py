@@ -140,3 +140,9 @@ def _reading(what: str) -> Iterator[None]:
         if error.errno == errno.ELOOP:  # what O_NOFOLLOW says of a link
             raise FormatError(f"{shown(what, 200)} is a link") from error
         raise StorageError(f"{shown(what, 200)} cannot be opened: {error.strerror}") from error
+
+
+def size_of(root: int, path: RelPath) -> int:
+    """Size in bytes of a regular file below `root`."""
+    with opened(root, path) as descriptor:
+        return os.fstat(descriptor).st_size

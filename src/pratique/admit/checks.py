@@ -1,0 +1,155 @@
+"""The checks between a verified statement and a believed bundle. Each raises, or returns what it read.
+
+They take the signed list and measured bytes and parse nothing else than bytes whose SHA-256 is in
+that list.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from pratique.admit.shape import read_bounded, refusing
+from pratique.attest.commit_proof import (
+    CommitProof,
+    ProvedFile,
+    load_proof,
+    small_files,
+    verify_commit_proof,
+)
+from pratique.core.bundle import DOCUMENT, MODEL, PROVENANCE, SUMS, BundleDocument, sums_of
+from pratique.core.ids import Digest, GitId, RelPath, shown
+from pratique.core.policy import Policy
+from pratique.errors import VerificationRefused
+from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
+from pratique.store import tree
+from pratique.store.content import differs
+from pratique.store.measure import Measured, Wanted
+
+_MAX_PROVENANCE_BYTES: Final = 64 * 2**20
+_BLOCK: Final = 2**20
+_SEAL_AGAIN: Final = "have the bundle sealed again; its vetter signed something inconsistent"
+
+
+def read_signed(root: Path, path: RelPath, digest: Digest, limit: int) -> bytes:
+    """Return the bytes of a payload file, which are exactly the signed ones.
+
+    Raises VerificationRefused if they are not, or are more than `limit`.
+    """
+    with refusing(), tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
+        data = read_bounded(descriptor, path, limit)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise differs(path)
+    return data
+
+
+def check_digests(found: Iterable[Measured], signed: Mapping[RelPath, Digest]) -> None:
+    """Raise VerificationRefused, naming the first file whose bytes are not the signed ones."""
+    for file in found:
+        if signed[file.path] != file.sha256:
+            raise differs(file.path)
+
+
+def check_sums(root: Path, signed: Mapping[RelPath, Digest]) -> None:
+    """`SHA256SUMS` must say exactly what the signature says, of every file but itself."""
+    expected = sums_of((path, digest) for path, digest in signed.items() if path != SUMS)
+    if read_signed(root, SUMS, signed[SUMS], len(expected)) != expected:
+        raise VerificationRefused(
+            "SHA256SUMS does not list what the signature covers", hint=_SEAL_AGAIN
+        )
+
+
+def check_document(
+    root: Path, signed: Mapping[RelPath, Digest], found: Iterable[Measured], wanted: Wanted
+) -> BundleDocument:
+    """`bundle.json` must describe these very files: path, size, SHA-256 and chunk digests.
+
+    That the chunk digests describe the bytes which the SHA-256 describes is what lets later loads
+    rely on them.
+    """
+    data = read_signed(root, DOCUMENT, signed[DOCUMENT], MAX_DOCUMENT_BYTES)
+    with refusing():
+        document = parse_bundle_document(data)
+    check_listed(document, signed)
+    listed = {file.path: file for file in document.files}
+    for file in found:
+        if (entry := listed.get(file.path)) is None:
+            continue
+        fast = wanted is Wanted.BOTH and document.chunking is not None
+        if (entry.size, entry.sha256) != (file.size, file.sha256):
+            raise VerificationRefused(
+                f"bundle.json is wrong about {shown(file.path)}", hint=_SEAL_AGAIN
+            )
+        if fast and entry.chunks != file.chunks:
+            raise VerificationRefused(
+                f"the chunk digests of {shown(file.path)} are not those of its bytes",
+                hint=_SEAL_AGAIN,
+            )
+    return document
+
+
+def check_listed(document: BundleDocument, signed: Mapping[RelPath, Digest]) -> None:
+    """`bundle.json` must list what the signature covers, with the same SHA-256."""
+    listed = {file.path: file.sha256 for file in document.files}
+    if listed != {p: d for p, d in signed.items() if p not in {DOCUMENT, SUMS}}:
+        raise VerificationRefused(
+            "bundle.json lists other files than the signature", hint=_SEAL_AGAIN
+        )
+
+
+def check_commit(root: Path, document: BundleDocument, policy: Policy) -> CommitProof | None:
+    """Tie the model's files to the commit that the bundle names, from the git objects in it.
+
+    Returns None for a source that has no commit to prove.
+
+    Raises VerificationRefused if the proof fails, or is absent where the policy requires it.
+    """
+    if document.commit_proof != "verified":
+        if document.source.kind == "hub" and policy.fetch.commit_proof == "required":
+            raise VerificationRefused(
+                f"{document.label} has no commit proof, which the policy requires",
+                hint="fetch it from a Hub that offers git access, or decide otherwise in the policy",
+            )
+        return None
+    if document.source.commit is None:
+        raise VerificationRefused(
+            "bundle.json claims a commit proof but names no commit", hint=_SEAL_AGAIN
+        )
+    sha256 = {file.path: file.sha256 for file in document.files}
+    sizes = {RelPath(f.path.removeprefix(f"{MODEL}/")): f for f in document.model_files}
+    with refusing():
+        proof = load_proof(
+            {
+                path.removeprefix(f"{PROVENANCE}/"): read_signed(
+                    root, path, digest, _MAX_PROVENANCE_BYTES
+                )
+                for path, digest in sha256.items()
+                if path.startswith(f"{PROVENANCE}/git/")
+            }
+        )
+        files = {path: ProvedFile(f.size, f.sha256) for path, f in sizes.items()}
+        for path in small_files(proof, files):
+            blob = _blob_id(root, sizes[path].path, files[path])
+            files[path] = ProvedFile(files[path].size, files[path].sha256, blob)
+        return verify_commit_proof(
+            proof,
+            files,
+            commit=document.source.commit,
+            left_out=[*(a.path for a in document.absent), *(a.path for a in document.aside)],
+            signing_keys=policy.fetch.commit_signing_keys,
+        )
+
+
+def _blob_id(root: Path, path: RelPath, file: ProvedFile) -> GitId:
+    """The git blob id of a payload file, from bytes that are shown to be the signed ones."""
+    # SHA-1 is git's name for the bytes; what is believed is the SHA-256 beside it.
+    name = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+    content = hashlib.sha256()
+    with tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
+        while block := os.read(descriptor, _BLOCK):
+            name.update(block)
+            content.update(block)
+    if content.hexdigest() != file.sha256:
+        raise differs(path)
+    return GitId(name.hexdigest())

@@ -1,0 +1,115 @@
+"""The moment of admission: the record is written, then the name is pointed. Both in one step each."""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pratique.admit.admitted import AdmittedBundle
+from pratique.admit.names import next_alias
+from pratique.attest.commit_proof import CommitProof
+from pratique.attest.verify import VerifiedStatement
+from pratique.core.bundle import BundleDocument, BundlePolicy
+from pratique.core.ids import BundleId, Digest, parse_alias
+from pratique.core.policy import Policy
+from pratique.core.proof import mint
+from pratique.errors import UnreadableInput
+from pratique.store.cas import Store
+from pratique.store.content import StoredContent, store_bytes
+from pratique.store.records import (
+    AdmissionRecord,
+    read_admission,
+    read_alias,
+    write_admission,
+    write_alias,
+)
+
+
+def tree_of(store: Store, bundle: BundleId) -> str | None:
+    """The tree of an earlier admission of the same bundle, or None."""
+    try:
+        return read_admission(store, bundle).tree
+    except UnreadableInput:
+        return None
+
+
+def new_record(
+    store: Store,
+    document: BundleDocument,
+    content: StoredContent,
+    signatures: Mapping[str, bytes],
+    *,
+    policy: Policy,
+    now: datetime,
+    proof: CommitProof | None,
+) -> AdmissionRecord:
+    """Say what is to be admitted. Puts the signature files into the store; decides nothing yet."""
+    for data in signatures.values():
+        store_bytes(store, data)
+    return AdmissionRecord(
+        schema="pratique.admission/v1",
+        bundle_id=content.bundle_id,
+        name=document.name,
+        label=document.label,
+        repo=document.source.repo,
+        commit=document.source.commit,
+        commit_time=None if proof is None else proof.committer.when,
+        taken_at=document.taken_at,
+        admitted_at=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        policy=BundlePolicy(name=policy.name, digest=policy.digest, crypto=policy.crypto),
+        size=sum(file.size for file in content.files),
+        tree=content.name,
+        signatures={
+            name: Digest(hashlib.sha256(data).hexdigest()) for name, data in signatures.items()
+        },
+        verity=dict(content.verity),
+    )
+
+
+def decide(store: Store, record: AdmissionRecord, name: str, rollback: str | None) -> str:
+    """Admit: write the record, then point `name` at it. Returns the name.
+
+    Raises VerificationRefused, and writes nothing, if the name would go back without a reason.
+    """
+    with store.deciding():
+        current = read_alias(store, parse_alias(name))
+        held = None if current is None else _record_or_none(store, current.bundle_id)
+        alias = next_alias(name, current, held, record, rollback=rollback)
+        write_admission(store, record)
+        if alias != current:
+            write_alias(store, alias)
+    return name
+
+
+def admitted_bundle(
+    name: str,
+    statement: VerifiedStatement,
+    document: BundleDocument,
+    content: StoredContent,
+    policy: Policy,
+) -> AdmittedBundle:
+    """Make the proof, from the proofs that it rests on. For `admit` and `open_admitted` alone."""
+    if content.bundle_id != statement.bundle_id:
+        raise RuntimeError("content and statement are of different bundles")
+    permitted = set(statement.rungs)
+    return mint(
+        AdmittedBundle,
+        bundle_id=statement.bundle_id,
+        name=name,
+        label=document.label,
+        model_dir=content.root / "model",
+        files=document.files,
+        document=document,
+        approvals=tuple(statement.approvals),
+        permitted_rungs=tuple(rung for rung in policy.serve.rungs if rung in permitted),
+        permitted_variants=tuple(statement.variants),
+        expires=statement.expires,
+        statement=statement,
+        content=content,
+    )
+
+
+def _record_or_none(store: Store, bundle: BundleId) -> AdmissionRecord | None:
+    try:
+        return read_admission(store, bundle)
+    except UnreadableInput:
+        return None

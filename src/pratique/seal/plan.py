@@ -1,0 +1,85 @@
+"""What goes into a payload: every file with the place it comes from and the digest it must have.
+
+A plan is made from a snapshot that the gate let pass. Files of the model keep their vetted digest;
+what differs from it when it is read is refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pratique.core.bundle import EVIDENCE, MODEL, PROVENANCE, AsideFile, is_git_file
+from pratique.core.ids import Digest, RelPath, parse_relpath, shown
+from pratique.core.manifest import FileEntry
+from pratique.core.snapshot import VettedSnapshot
+from pratique.errors import SealError
+from pratique.store import tree
+
+_KEPT_GIT: Final = "provenance/aside"
+_GIT_REASON: Final = "signers of models leave .git files out by default; kept beside the model"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One file to copy: `path` in the payload, `origin` below `root`; `digest` as vetted, if so."""
+
+    path: RelPath
+    root: Path
+    origin: RelPath
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All files of a payload but `bundle.json` and `SHA256SUMS`."""
+
+    carried: tuple[Carried, ...]
+    written: Mapping[RelPath, bytes]
+    aside: tuple[AsideFile, ...]
+
+
+def plan_payload(
+    vetted: VettedSnapshot, evidence: Mapping[str, bytes], left_behind: Mapping[RelPath, str]
+) -> Plan:
+    """Decide what the payload of `vetted` holds.
+
+    Args:
+        vetted: the snapshot and the verdict that lets it pass.
+        evidence: documents by name below `evidence/`.
+        left_behind: paths that nothing loads, with the reason; they are listed, not carried.
+
+    Raises SealError for a name that cannot be carried.
+    """
+    snapshot = vetted.snapshot
+    carried: list[Carried] = []
+    aside: list[AsideFile] = []
+    for file in snapshot.manifest:
+        if is_git_file(file.path):
+            kept = RelPath(f"{_KEPT_GIT}/{file.sha256}")
+            aside.append(_aside(file, _GIT_REASON, kept))
+            carried.append(Carried(kept, snapshot.model_dir, file.path, file.sha256))
+        elif (reason := left_behind.get(file.path)) is not None:
+            aside.append(_aside(file, reason, None))
+        else:
+            path = parse_relpath(f"{MODEL}/{file.path}")
+            carried.append(Carried(path, snapshot.model_dir, file.path, file.sha256))
+    if snapshot.provenance_dir is not None:
+        carried += _provenance(snapshot.provenance_dir)
+    written = {parse_relpath(f"{EVIDENCE}/{name}"): data for name, data in evidence.items()}
+    unique = {item.path: item for item in carried}  # two .git files may have the same bytes
+    return Plan(tuple(unique.values()), written, tuple(aside))
+
+
+def _aside(file: FileEntry, reason: str, kept: RelPath | None) -> AsideFile:
+    return AsideFile(path=file.path, size=file.size, sha256=file.sha256, kept=kept, reason=reason)
+
+
+def _provenance(folder: Path) -> Iterator[Carried]:
+    for path in tree.walk(folder).files:
+        if is_git_file(path):
+            raise SealError(
+                f"provenance has {shown(path)}, a name that signers of models leave out",
+                hint="fetch the snapshot again",
+            )
+        yield Carried(parse_relpath(f"{PROVENANCE}/{path}"), folder, path, None)

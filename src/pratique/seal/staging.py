@@ -1,0 +1,71 @@
+"""A folder beside the target, ours alone, that becomes the target in one rename or goes away."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+from pratique.errors import SealError
+from pratique.store import disk
+
+
+@contextlib.contextmanager
+def staging_for(target: Path) -> Iterator[Path]:
+    """Yield an empty folder on the target's file system, held by a lock while inside.
+
+    Removed on the way out unless `publish` has renamed it. What a killed process left under this
+    name is removed first.
+
+    Raises SealError if the target exists or another process is sealing it.
+    """
+    refuse_existing(target)
+    folder = target.with_name(f".{target.name}.sealing")
+    with disk.storing(str(target)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _clear(folder)
+        disk.make_folder(folder)
+    with _held(folder):
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                disk.remove_tree(folder)
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise SealError if `target` is there already."""
+    if target.exists() or target.is_symlink():
+        raise SealError(
+            f"{target} exists and is not overwritten",
+            hint="remove it, or give another place with -o",
+        )
+
+
+def publish(folder: Path, target: Path) -> None:
+    """Give a finished, flushed folder its final name, in one step."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            refuse_existing(target)
+        raise
+    disk.flush_folder(target.parent)
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() or folder.is_symlink():
+        with _held(folder):
+            disk.remove_tree(folder)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(disk.opened_lock(folder, wait=False))
+        except OSError as error:
+            raise SealError(
+                f"another process is sealing into {folder.name}",
+                hint="wait for it to end, or give another place with -o",
+            ) from error
+        yield
