@@ -73,7 +73,8 @@ class Child:
     def pump(self, timeout: float | None) -> None:
         """Moves what can be moved now, waiting up to `timeout` seconds for something to move."""
         for key, _ in self._selector.select(timeout):
-            key.data(key.fd)
+            if key.fd in self._open:  # the end of one pipe closes the others
+                key.data(key.fd)
         if self._ending is not None:
             self._close(self._life)
 

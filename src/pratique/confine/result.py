@@ -194,5 +194,8 @@ def error_name(text: str) -> str:
 
 
 def names(layers: Iterable[Layer]) -> str:
-    """`network (why), pid (why)` for a message."""
-    return ", ".join(f"{x.name} ({x.detail})" if x.detail else x.name for x in layers)
+    """`pid, network (why); mount (why)`: layers that share a reason share its mention."""
+    by_reason: dict[str, list[str]] = {}
+    for layer in layers:
+        by_reason.setdefault(layer.detail, []).append(layer.name)
+    return "; ".join(f"{', '.join(found)} ({why})" for why, found in by_reason.items())
