@@ -1,0 +1,461 @@
+"""The writer: append-only, one writer at a time, nothing acknowledged that a crash can take back.
+
+The rules, in the order in which they are kept:
+
+1. The lock file is held (flock) during every write, so any number of processes may share a log; each
+   first follows what the others wrote, checking it like a verifier.
+2. Opening refuses (`LedgerNotIntact`) unless the log continues its last checkpoint and the signer
+   has signed nothing beyond it.
+3. A half-written last line can only be a dead writer's: it is set aside, and that is recorded.
+4. `append` returns when the line is in the file: it survives the death of this process.
+   `append_durable` and `append_batch` return after fdatasync: it survives the machine's. Threads
+   that wait for the disk share one fdatasync (group commit).
+5. A checkpoint is signed only over events that are on the disk: when opening, every so many events
+   or seconds, at the end of a segment, when closing. Copies are made outside the lock.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pratique.core.ids import Digest
+from pratique.errors import LedgerNotIntact, PratiqueError, StorageError
+from pratique.ledger.copies import CheckpointCopy
+from pratique.ledger.cursor import Broken, Cursor
+from pratique.ledger.events import (
+    CopyFailed,
+    Count,
+    Event,
+    Line,
+    Remark,
+    Retention,
+    Rotation,
+    TornTail,
+)
+from pratique.ledger.folder import Folder, Segment, base_bytes, lines, sync_dir, write_new
+from pratique.ledger.merkle import leaf_hash
+from pratique.ledger.opening import Opened, look_before_writing
+from pratique.ledger.record import Chain, render
+from pratique.ledger.signer import MAX_LEAVES, Signer, key_signer
+
+_EVIDENCE: Final = "keep the files as they are and run `pratique log verify`"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How often to sign, and when to begin another segment."""
+
+    checkpoint_events: int = 1024
+    checkpoint_seconds: float = 60.0
+    segment_bytes: int = 8 * 2**20
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Ledger:
+    """An open log. Use `Ledger.open`; close it, or use it as a context manager.
+
+    Safe for threads and for several processes on one host. Not for a network file system.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        signer: Signer,
+        *,
+        settings: Settings,
+        copies: Sequence[CheckpointCopy],
+        clock_ms: Callable[[], int],
+        lock: int,
+    ) -> None:
+        self._folder = folder
+        self._signer = signer
+        self._settings = settings
+        self._copies = tuple(copies)
+        self._clock_ms = clock_ms
+        self._lock = lock
+        self._mutex = threading.RLock()
+        self._disk = threading.Lock()
+        self._chain = chain_of(signer)
+        self._file = -1
+        self._offset = 0
+        self._synced = 0
+        self._pending: list[bytes] = []  # leaf hashes that the signer has not seen
+        self._to_copy: list[tuple[int, bytes]] = []
+        self._signed_at = time.monotonic()
+        self._segment: Segment
+        self._cursor: Cursor
+
+    # --- opening and closing -----------------------------------------------------------------
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path,
+        signer: Signer,
+        *,
+        settings: Settings | None = None,
+        copies: Sequence[CheckpointCopy] = (),
+        clock_ms: Callable[[], int] = _now_ms,
+    ) -> Self:
+        """Open a log for writing, or begin one in an empty or absent directory.
+
+        Guarantees that what is there continues its last signed checkpoint, and signs a checkpoint
+        over it. Raises LedgerNotIntact if it does not, StorageError if the disk does not let us.
+        """
+        folder = Folder(directory)
+        try:
+            for path in (directory, folder.segments_dir, folder.checkpoints_dir):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"cannot open the ledger: {error.strerror}: {directory}") from error
+        ledger = cls(
+            folder,
+            signer,
+            settings=settings or Settings(),
+            copies=copies,
+            clock_ms=clock_ms,
+            lock=lock,
+        )
+        try:
+            with ledger._mutex, ledger._alone():
+                ledger._begin()
+            ledger._make_copies()
+        except BaseException:
+            ledger._release()
+            raise
+        return ledger
+
+    def close(self) -> None:
+        """Sign a last checkpoint and let go. The log stays valid if this is never called."""
+        with self._mutex:
+            if self._lock < 0:
+                return
+            try:
+                with self._alone():
+                    self._follow()
+                    self._checkpoint()
+                self._make_copies()
+            finally:
+                self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- writing -----------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many events this writer knows of."""
+        return self._cursor.tree.size
+
+    def append(self, event: Event) -> int:
+        """Write one event and return its number. It is in the file, not yet surely on the disk.
+
+        Raises TypeError if the event is none (see events.py), StorageError if it could not be
+        written (then nothing of it remains), LedgerNotIntact if somebody changed the log meanwhile.
+        """
+        return self._append((event,))
+
+    def append_durable(self, event: Event) -> int:
+        """Write one event and return its number when it is on the disk."""
+        number = self._append((event,))
+        self._sync(number + 1)
+        return number
+
+    def append_batch(self, events: Sequence[Event]) -> range:
+        """Write events side by side and return their numbers when all are on the disk."""
+        if not events:
+            return range(self.size, self.size)
+        first = self._append(events)
+        self._sync(first + len(events))
+        return range(first, first + len(events))
+
+    def flush(self) -> None:
+        """Return when everything written so far is on the disk."""
+        self._sync(self.size)
+
+    def checkpoint(self) -> bytes:
+        """Sign a checkpoint over everything written so far and return the note."""
+        with self._mutex:
+            with self._alone():
+                self._follow()
+                size = self._checkpoint()
+            self._make_copies()
+            return self._folder.note(size)
+
+    def retain(self, through: int, *, by: str) -> list[Path]:
+        """Delete the whole segments that hold nothing from event `through` on; keep checkpoints.
+
+        What was deleted is recorded first, durably and under a checkpoint. Returns the files.
+        """
+        with self._mutex:
+            with self._alone():
+                self._follow()
+                segments = self._folder.segments()
+                kept = [s for s in segments[1:] if s.first <= through]
+                if not kept:
+                    return []
+                oldest = kept[-1]
+                self._write((Retention(through=Count(oldest.first), by=Line(by)),))
+                self._checkpoint()
+                gone = [s for s in segments if s.first < oldest.first]
+                try:
+                    for segment in gone:
+                        segment.path.unlink()
+                        segment.base_path.unlink(missing_ok=True)
+                    sync_dir(self._folder.segments_dir)
+                except OSError as error:
+                    raise StorageError(f"cannot delete a segment: {error.strerror}") from error
+            self._make_copies()
+        return [segment.path for segment in gone]
+
+    # --- inside the lock ---------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._lock < 0:
+            raise RuntimeError("the ledger is closed")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StorageError(f"the ledger cannot be locked: {error.strerror}") from error
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _append(self, events: Sequence[Event]) -> int:
+        with self._mutex:
+            with self._alone():
+                self._follow()
+                first = self._write(events)
+                if self._offset >= self._settings.segment_bytes:
+                    self._rotate()
+                elif self._due():
+                    self._checkpoint()
+            if self._to_copy:
+                self._make_copies()
+            return first
+
+    def _due(self) -> bool:
+        return (
+            len(self._pending) >= self._settings.checkpoint_events
+            or time.monotonic() - self._signed_at >= self._settings.checkpoint_seconds
+        )
+
+    def _begin(self) -> None:
+        opened = look_before_writing(self._folder, self._signer.key, self._chain)
+        self._take_over(opened)
+        self._signer.resume(opened.note, opened.signed_peaks)
+        if opened.note is None:
+            self._checkpoint()  # a log has a checkpoint before it has a segment
+            self._start_segment()
+        else:
+            self._open_segment()
+            self._follow()
+            self._checkpoint()
+
+    def _take_over(self, opened: Opened) -> None:
+        self._cursor = opened.cursor
+        self._pending = opened.unsigned
+        self._segment = opened.segment
+        self._offset = opened.offset
+
+    def _open_segment(self) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fresh = os.open(self._segment.path, flags)
+        except OSError as error:
+            raise StorageError(f"cannot open {self._segment.path}: {error.strerror}") from error
+        with self._disk:
+            if self._file >= 0:
+                os.close(self._file)
+            self._file = fresh
+
+    def _start_segment(self) -> None:
+        """Begin the segment at the tree's size. A crash half-way is repaired by doing it again."""
+        self._segment = self._folder.segment(self._cursor.tree.size)
+        if self._segment.first:
+            base = base_bytes(self._cursor.tree, self._cursor.previous or "")
+            write_new(self._segment.base_path, base)
+        if not self._segment.path.exists():
+            write_new(self._segment.path, b"")
+        self._offset = 0
+        self._open_segment()
+
+    def _follow(self) -> None:
+        """Take in what other processes wrote since, and set a dead writer's half line aside."""
+        while os.fstat(self._file).st_size != self._offset:
+            rotated = self._follow_segment()
+            if not rotated:
+                return
+            self._start_segment()
+
+    def _follow_segment(self) -> bool:
+        if os.fstat(self._file).st_size < self._offset:
+            raise LedgerNotIntact(
+                f"the log was cut while it was open: {self._segment.path.name}", hint=_EVIDENCE
+            )
+        kind = ""
+        for line, whole in lines(self._segment.path, self._offset):
+            if not whole:
+                self._set_aside(line)
+                return False
+            try:
+                record, leaf = self._cursor.take(line)
+            except Broken as error:
+                raise LedgerNotIntact(
+                    f"the log was changed while it was open: event {error.at}: {error.why}",
+                    hint=_EVIDENCE,
+                ) from error
+            self._pending.append(leaf)
+            self._offset += len(line) + 1
+            kind = record.kind
+        return kind == Rotation.kind
+
+    def _set_aside(self, torn: bytes) -> None:
+        digest = sha256(torn).hexdigest()
+        aside = self._folder.root / "torn"
+        aside.mkdir(mode=0o700, exist_ok=True)
+        write_new(aside / f"{self._cursor.tree.size:020d}-{digest[:16]}", torn)
+        os.ftruncate(self._file, self._offset)
+        self._write((TornTail(size=Count(len(torn)), sha256=Digest(digest)),))
+
+    def _write(self, events: Sequence[Event]) -> int:
+        """Append lines: all of them, or none. The lock is held and nothing is left to follow."""
+        tree, previous = self._cursor.tree.copy(), self._cursor.previous or ""
+        first, written, leaves = tree.size, [], []
+        for event in events:
+            line, previous = render(
+                event,
+                number=tree.size,
+                previous=previous,
+                time_ms=self._clock_ms(),
+                chain=self._chain,
+            )
+            leaf = leaf_hash(line)
+            tree.append(leaf)
+            leaves.append(leaf)
+            written.append(line + b"\n")
+        self._put(b"".join(written))
+        self._cursor.tree, self._cursor.previous = tree, previous
+        self._pending += leaves
+        return first
+
+    def _put(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._offset)
+            raise StorageError(
+                f"the event could not be written to the ledger: {error.strerror}",
+                hint="free some space; what was acknowledged before is safe",
+            ) from error
+        self._offset += len(data)
+
+    def _rotate(self) -> None:
+        """End the segment: its last event, a checkpoint, read-only; then begin the next."""
+        first = self._segment.first
+        self._write((Rotation(first=Count(first), count=Count(self.size + 1 - first)),))
+        self._checkpoint()
+        with suppress(OSError):
+            os.fchmod(self._file, 0o400)
+        self._start_segment()
+
+    def _checkpoint(self) -> int:
+        """Sign a checkpoint over everything, which is on the disk first. Returns its size."""
+        size = self.size
+        if self._file >= 0:
+            self._sync_file(size)
+        note = b""
+        for start in range(0, max(len(self._pending), 1), MAX_LEAVES):
+            note = self._signer.extend(self._pending[start : start + MAX_LEAVES])
+        self._pending = []
+        self._signed_at = time.monotonic()
+        if not (self._folder.checkpoints_dir / f"{size:020d}").exists():
+            write_new(self._folder.checkpoints_dir / f"{size:020d}", note)
+            self._to_copy += [(size, note)] if self._copies else []
+        return size
+
+    # --- outside the lock --------------------------------------------------------------------
+
+    def _sync(self, upto: int) -> None:
+        """Return when the first `upto` events are on the disk; waiting threads share one sync."""
+        if self._synced >= upto:
+            return
+        with self._disk:
+            if self._synced >= upto:  # the thread before us took ours along
+                return
+            self._sync_held(self.size)
+
+    def _sync_file(self, upto: int) -> None:
+        with self._disk:
+            self._sync_held(upto)
+
+    def _sync_held(self, upto: int) -> None:
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise StorageError(f"the ledger did not reach the disk: {error.strerror}") from error
+        self._synced = max(self._synced, upto)
+
+    def _make_copies(self) -> None:
+        waiting, self._to_copy = self._to_copy, []
+        failed: list[Event] = []
+        for size, note in waiting:
+            for copy in self._copies:
+                try:
+                    copy.keep(size, note)
+                except PratiqueError as error:
+                    failed.append(CopyFailed(copy=Line(copy.name), reason=Remark(error.message)))
+        if failed and self._lock >= 0:
+            with self._alone():
+                self._follow()
+                self._write(failed)
+
+    def _release(self) -> None:
+        with self._disk:
+            for descriptor in (self._file, self._lock):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._lock = -1
+
+
+def chain_of(signer: Signer) -> Chain:
+    """What the lines of this signer's log carry."""
+    return Chain(signer.key.name, signer.key.key_id.hex())
+
+
+def open_ledger(
+    home: Path, *, settings: Settings | None = None, copies: Sequence[CheckpointCopy] = ()
+) -> Ledger:
+    """Open the log of a home directory: `ledger/`, signed with `keys/ledger.key` (made if absent).
+
+    For commands and for the parent of the HTTP process; the HTTP process itself gets a signer that
+    runs elsewhere (signer_process.py).
+    """
+    signer = key_signer(home / "keys" / "ledger.key")
+    return Ledger.open(home / "ledger", signer, settings=settings, copies=copies)
