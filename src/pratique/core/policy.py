@@ -53,6 +53,11 @@ class FetchRules(BaseModel):
         default=(),
         description="SSH public keys (authorized_keys form) whose commit signatures count",
     )
+    redirect_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="hosts, beside the endpoint's own, from which a Hub may have file content "
+        "fetched; `*.example.com` stands for every host below example.com",
+    )
 
 
 class LicenceRules(BaseModel):

@@ -106,6 +106,17 @@ class SnapshotFile(BaseModel):
     lfs: bool = False
 
 
+class LeftOutFile(BaseModel):
+    """A path of the commit that was not taken along. `sha256` only where the source told it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    path: str
+    size: int = Field(ge=0)
+    git_id: str | None = None
+    sha256: str | None = None
+
+
 class SnapshotDocument(BaseModel):
     """`snapshot.json`: what fetch recorded. Read only by the store, which checks it against disk."""
 
@@ -121,5 +132,5 @@ class SnapshotDocument(BaseModel):
     proof: Literal["verified", "none", "not-applicable"]
     taken_at: str
     files: tuple[SnapshotFile, ...]
-    left_out: tuple[SnapshotFile, ...] = ()
+    left_out: tuple[LeftOutFile, ...] = ()
     fetched_by: dict[str, str] = Field(default_factory=dict)

@@ -124,6 +124,14 @@ def _directory_name(directory: Path) -> str:
     return parse_alias(directory.resolve().name)
 
 
+def recorded_snapshot(directory: Path, document: SnapshotDocument) -> Snapshot:
+    """The snapshot that `document` records, whose writer has just hashed every byte itself.
+
+    Does NOT look at the disk: whoever did not write the files calls `open_snapshot`.
+    """
+    return _snapshot(directory, document, _manifest(document))
+
+
 def _recorded(directory: Path) -> Snapshot:
     extra = sorted({entry.name for entry in directory.iterdir()} - {DOCUMENT, MODEL, PROVENANCE})
     if extra:
@@ -135,6 +143,10 @@ def _recorded(directory: Path) -> Snapshot:
     recorded = _manifest(document)
     manifest = hash_tree(directory / MODEL)
     _compare(recorded, manifest)
+    return _snapshot(directory, document, manifest)
+
+
+def _snapshot(directory: Path, document: SnapshotDocument, manifest: Manifest) -> Snapshot:
     return Snapshot(
         name=parse_alias(document.name),
         source=Source(

@@ -1,0 +1,387 @@
+"""A repository of a Hub, from its name to a snapshot in quarantine, refused as early as can be.
+
+The order: pin the commit, list it, prove the list by git, ask the gate; code and configuration, ask;
+heads of the weights, ask; tokenizer, ask; everything else, ask; tie every byte to the commit; one
+rename. No later step starts before the earlier one's answer is PASSED.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from pratique.attest.commit_proof import (
+    MAX_BLOB_BYTES,
+    ProofObjects,
+    ProvedFile,
+    verify_commit_proof,
+)
+from pratique.core.candidate import Candidate, Gate, Listed
+from pratique.core.findings import Verdict, VerdictState
+from pratique.core.ids import CommitSha, RelPath, RepoId, shown
+from pratique.core.policy import Policy
+from pratique.core.progress import Progress, Quiet
+from pratique.core.snapshot import Proof, Snapshot
+from pratique.core.stages import Stage
+from pratique.errors import FetchError, FormatError, UnreadableInput
+from pratique.fetch import plan
+from pratique.fetch.api import (
+    Item,
+    ListingAnswer,
+    RenamedRepository,
+    RepoInfo,
+    list_files,
+    repo_info,
+)
+from pratique.fetch.gating import gate_answer
+from pratique.fetch.git_objects import NoGit, fetch_blobs, fetch_commit_objects
+from pratique.fetch.heads import fetch_head
+from pratique.fetch.listing import (
+    Wanted,
+    by_content,
+    cross_check,
+    for_gate,
+    wanted_files,
+    with_blobs,
+)
+from pratique.fetch.record import HubRecord, write_record
+from pratique.fetch.session import HubSession
+from pratique.fetch.stream import Arrived, Download, Stopped
+from pratique.formats.git import is_git_material
+from pratique.store.quarantine import (
+    Workspace,
+    open_snapshot,
+    quarantine_dir,
+    recorded_snapshot,
+    snapshot_dir_name,
+    workspace,
+)
+from pratique.store.tree import walk
+
+AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class HubRequest:
+    """What to fetch. `revision` None is the default branch; patterns are for `plan.selector`."""
+
+    repo: RepoId
+    revision: str | None = None
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """As the user would type it."""
+        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """A repository at one commit with its listing, before any file."""
+
+    request: HubRequest
+    info: RepoInfo
+    listing: ListingAnswer
+    proof: ProofObjects | None
+    renamed_from: RepoId | None = None
+
+    @property
+    def repo(self) -> RepoId:
+        """The repository as it is called now."""
+        return self.info.repo
+
+    @property
+    def commit(self) -> CommitSha:
+        """The commit everything is pinned to."""
+        return self.info.commit
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Every file of the commit."""
+        return self.listing.items
+
+
+def resolve(session: HubSession, request: HubRequest, policy: Policy) -> tuple[RepoInfo, bool]:
+    """Pin the request to a commit. Follows one rename, where the policy accepts it."""
+    try:
+        return repo_info(session, request.repo, request.revision), False
+    except RenamedRepository as renamed:
+        if policy.fetch.renamed_repositories != "accept":
+            raise
+        return repo_info(session, renamed.new, request.revision), True
+
+
+def pin(session: HubSession, request: HubRequest, policy: Policy) -> Pinned:
+    """Resolve, list and prove. Guarantees that list and git agree, or that the policy needs no git.
+
+    Raises FetchError.
+    """
+    info, renamed = resolve(session, request, policy)
+    return pin_commit(session, request, info, policy, renamed=renamed)
+
+
+def pin_commit(
+    session: HubSession, request: HubRequest, info: RepoInfo, policy: Policy, *, renamed: bool
+) -> Pinned:
+    """List and prove what `resolve` found."""
+    listing = list_files(session, info.repo, info.commit)
+    proof = _prove(session, info, listing, policy)
+    return Pinned(request, info, listing, proof, request.repo if renamed else None)
+
+
+def _prove(
+    session: HubSession, info: RepoInfo, listing: ListingAnswer, policy: Policy
+) -> ProofObjects | None:
+    try:
+        objects = fetch_commit_objects(session, info.repo, info.commit)
+        proof = ProofObjects.of(objects, info.commit)
+        return cross_check(listing.items, proof, lambda ids: fetch_blobs(session, info.repo, ids))
+    except NoGit as error:
+        if policy.fetch.commit_proof == "required":
+            raise FetchError(
+                f"{session.endpoint.base} offers no git access to {info.repo}, so commit "
+                f"{info.commit} cannot be proved",
+                hint="the policy requires a commit proof; fetch from a Hub with git, or use a "
+                'policy with fetch.commit_proof = "reported"',
+            ) from error
+        return None
+    except FormatError as error:
+        raise FetchError(
+            f"the git objects of {info.repo}@{info.commit[:8]} are refused: {error.message}",
+            hint="the server is wrong or lies; nothing was taken from it",
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class HubFetch:
+    """One fetch: where from, where to, and who judges."""
+
+    session: HubSession
+    home: Path
+    policy: Policy
+    gate: Gate
+    progress: Progress = field(default_factory=Quiet)
+    into: Path | None = None
+
+    def run(self, request: HubRequest) -> Snapshot:
+        """Fetch. Returns a whole snapshot; one that is there already is checked and returned.
+
+        Raises:
+            GateRefused, GateWantsApproval: nothing later than that stage was downloaded.
+            FetchError: transport, server or proof.
+            StorageError: the disk.
+        """
+        info, renamed = resolve(self.session, request, self.policy)
+        final = self._final(info)
+        if final.exists() and any(final.iterdir()):
+            return _existing(final, info)
+        pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)
+        with workspace(final) as space:
+            return _Take(self, pinned, space).run()
+
+    def _final(self, info: RepoInfo) -> Path:
+        if self.into is not None:
+            return self.into.absolute()
+        return quarantine_dir(self.home) / snapshot_dir_name(info.repo, info.commit)
+
+
+def _existing(final: Path, info: RepoInfo) -> Snapshot:
+    snapshot = open_snapshot(final)
+    if (snapshot.source.repo, snapshot.source.commit) != (info.repo, info.commit):
+        raise UnreadableInput(
+            f"{final} exists and holds something else", hint="give another directory with --into"
+        )
+    return snapshot
+
+
+class _Take:
+    """The steps after pinning, over one work directory."""
+
+    def __init__(self, fetch: HubFetch, pinned: Pinned, space: Workspace) -> None:
+        self._fetch = fetch
+        self._pinned = pinned
+        self._space = space
+        selected = plan.selector(pinned.request.only, pinned.request.without)
+        self._selected = selected
+        self._listing = tuple(
+            entry for entry in for_gate(pinned.items, pinned.proof) if selected(entry.path)
+        )
+        self._arrived: dict[RelPath, Arrived] = {}
+        self._verdicts: list[tuple[Stage, Verdict]] = []
+
+    def run(self) -> Snapshot:
+        self._judge(Stage.LISTING, self._listing)
+        files = self._affordable()
+        self._clear_strays(files)
+        stages = plan.stages(files)
+        for stage in (Stage.CODE_AND_CONFIG, Stage.HEADERS, Stage.TOKENIZER, Stage.CONTENT):
+            self._bring(stages[stage], stage)
+            if stage is Stage.HEADERS:
+                self._bring_heads([*stages[Stage.TOKENIZER], *stages[Stage.CONTENT]])
+            self._judge(stage, self._listing)
+        return self._finish()
+
+    def _affordable(self) -> tuple[Wanted, ...]:
+        rules = self._fetch.policy.fetch
+        try:
+            files = wanted_files(self._pinned.items, self._selected)
+        except FormatError as error:
+            raise FetchError(error.message, hint="leave it behind with --without") from error
+        for file in files:
+            if file.size > rules.max_file_bytes:
+                raise FetchError(
+                    f"{shown(file.path)} has {file.size} bytes, more than the policy permits",
+                    hint="raise fetch.max_file_bytes, or leave it behind with --without",
+                )
+        if sum(file.size for file in files) > rules.max_total_bytes:
+            raise FetchError(
+                f"{self._pinned.repo} is larger than the policy permits",
+                hint="raise fetch.max_total_bytes, or leave files behind with --without",
+            )
+        if not files:
+            raise FetchError(
+                f"{self._pinned.repo} has no file that is wanted", hint="check --only and --without"
+            )
+        return files
+
+    def _clear_strays(self, files: Iterable[Wanted]) -> None:
+        """An earlier run with another selection may have left files that are not wanted now."""
+        wanted = {file.path for file in files}
+        for path in walk(self._space.model).files:
+            if path not in wanted:
+                (self._space.model / path).unlink()
+
+    def _judge(self, stage: Stage, listing: tuple[Listed, ...]) -> None:
+        pinned = self._pinned
+        verdict = self._fetch.gate.judge(
+            Candidate(
+                name=pinned.repo.rsplit("/", 1)[-1],
+                root=self._space.model,
+                repo=pinned.repo,
+                commit=pinned.commit,
+                listing=listing,
+                heads=self._space.heads,
+                hub=pinned.info.claims,
+            ),
+            stage,
+        )
+        self._verdicts.append((stage, verdict))
+        if verdict.state is not VerdictState.PASSED:
+            raise gate_answer(verdict, stage, self._space.model)
+
+    def _bring(self, files: Sequence[Wanted], stage: Stage) -> None:
+        self._fetch.progress.begin(_WORDS[stage], sum(file.size for file in files))
+        download = self._download()
+        groups = by_content(files)
+
+        def bring(expected: str) -> None:
+            for file in groups[expected]:
+                self._one(download, file)
+
+        largest_first = sorted(groups, key=lambda key: -groups[key][0].size)
+        in_parallel([partial(bring, key) for key in largest_first], download.stop)
+
+    def _one(self, download: Download, file: Wanted) -> None:
+        target = self._space.model / file.path
+        part = self._space.parts / f"{file.expected}.part"
+        if target.exists():
+            target.replace(part)  # from an earlier run: hashed again like any part
+        self._arrived[file.path] = download.fetch(file, part, target)
+
+    def _bring_heads(self, files: Sequence[Wanted]) -> None:
+        download = self._download()
+        jobs = [
+            partial(fetch_head, download, file, self._space.heads / file.path) for file in files
+        ]
+        in_parallel(jobs, download.stop)
+
+    def _download(self) -> Download:
+        fetch, pinned = self._fetch, self._pinned
+        return Download(fetch.session, pinned.repo, pinned.commit, fetch.progress)
+
+    def _finish(self) -> Snapshot:
+        pinned = self._pinned
+        proof = self._carried_proof()
+        if proof is not None:
+            verify_commit_proof(
+                proof,
+                {
+                    path: ProvedFile(a.wanted.size, a.sha256, a.git_id)
+                    for path, a in self._arrived.items()
+                },
+                commit=pinned.commit,
+                left_out=[i.path for i in pinned.items if i.path not in self._arrived],
+                signing_keys=self._fetch.policy.fetch.commit_signing_keys,
+            )
+            for path, body in proof.files():
+                self._space.write(f"provenance/{path}", body)
+        record = HubRecord(
+            session=self._fetch.session,
+            requested=pinned.request.text,
+            info=pinned.info,
+            pages=pinned.listing.pages,
+            proof=Proof.VERIFIED if proof is not None else Proof.NONE,
+            policy=self._fetch.policy,
+            verdicts=tuple(self._verdicts),
+            taken_at=datetime.now(UTC).replace(microsecond=0),
+            renamed_from=pinned.renamed_from,
+        )
+        left_out = [item for item in pinned.items if item.path not in self._arrived]
+        document = write_record(self._space, record, list(self._arrived.values()), left_out)
+        return recorded_snapshot(self._space.finish(document), document)
+
+    def _carried_proof(self) -> ProofObjects | None:
+        """The proof with the small `.git*` files, which are no model files but can be carried."""
+        pinned = self._pinned
+        if pinned.proof is None:
+            return None
+        small = [
+            Wanted(RelPath(item.path), item.size, item.git_id)
+            for item in pinned.items
+            if is_git_material(item.path) and item.sha256 is None and item.size <= MAX_BLOB_BYTES
+        ]
+        download = self._download()
+        bodies: list[bytes] = []
+        for file in small[:64]:
+            part = self._space.parts / f"{file.expected}.part"
+            target = self._space.parts / f"{file.expected}.blob"
+            download.fetch(file, part, target)
+            bodies.append(target.read_bytes())
+        return with_blobs(pinned.proof, bodies)
+
+
+_WORDS: Final = {
+    Stage.CODE_AND_CONFIG: "code and configuration",
+    Stage.HEADERS: "indexes",
+    Stage.TOKENIZER: "tokenizer",
+    Stage.CONTENT: "weights",
+}
+
+
+def in_parallel(jobs: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    """Run all; after the first failure the others are told to stop, and it is raised."""
+    if not jobs:
+        return
+    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(jobs))) as pool:
+        running: list[Future[None]] = [pool.submit(job) for job in jobs]
+        try:
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        failed = [f for f in done if f.exception() is not None]
+        if failed:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+    errors = [e for f in running if not f.cancelled() and (e := f.exception()) is not None]
+    real = [e for e in errors if not isinstance(e, Stopped)]
+    if real:
+        raise real[0]
+    if errors:
+        raise errors[0]

@@ -1,0 +1,223 @@
+"""Vet again, then seal: whatever was judged before, what is signed was judged now.
+
+The signer is asked for only after the gate has answered and the commit proof was checked again, so
+that no key is in memory while hostile bytes are parsed.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from pratique.admit.commit import prove_commit
+from pratique.attest.keys import Signer
+from pratique.core.bundle import (
+    DOCUMENT,
+    PAYLOAD,
+    PROVENANCE,
+    SUMS,
+    AbsentFile,
+    BundleDocument,
+    is_git_file,
+)
+from pratique.core.candidate import Candidate, Gate
+from pratique.core.findings import Verdict
+from pratique.core.ids import Digest, GitId, RelPath, shown
+from pratique.core.manifest import Manifest, parse_sha256sums
+from pratique.core.policy import Policy
+from pratique.core.progress import Progress
+from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
+from pratique.core.stages import Stage
+from pratique.errors import FormatError, SealError, UsageError
+from pratique.evidence.report import Report, html_report
+from pratique.evidence.sbom import mlbom
+from pratique.evidence.verdict import verdict_json
+from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
+from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
+from pratique.store.quarantine import hash_tree, open_snapshot, read_document
+
+_EPOCH: Final = "SOURCE_DATE_EPOCH"
+
+
+@dataclass(frozen=True, slots=True)
+class SealRequest:
+    """What to seal and where to. `output` is a bundle's path, a folder, or None for here."""
+
+    snapshot: Path
+    policy: Policy
+    output: Path | None = None
+
+
+def vet_and_seal(
+    request: SealRequest,
+    gate: Gate,
+    signer: Callable[[], Signer],
+    *,
+    on_verdict: Callable[[Verdict], None],
+    progress: Progress | None = None,
+) -> SealedBundle:
+    """Seal a snapshot, or a bare model directory. Guarantees that the gate passed these very bytes.
+
+    `on_verdict` is shown the verdict before it decides.
+
+    Raises:
+        VettingRefused, ApprovalNeeded: the gate's answer.
+        SealError: no usable key, the target exists, or a file changed meanwhile.
+        VerificationRefused: the snapshot's commit proof does not hold.
+    """
+    snapshot = open_snapshot(request.snapshot)
+    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_clock(snapshot))
+    target = _target(request.output, snapshot)
+    return seal(sealing, signer(), target, progress=progress)
+
+
+def check_reproducible(
+    request: SealRequest,
+    bundle: Path,
+    gate: Gate,
+    *,
+    on_verdict: Callable[[Verdict], None],
+    progress: Progress | None = None,
+) -> BundleDocument:
+    """Rebuild `bundle` from the snapshot and compare, byte for byte, signatures aside.
+
+    Raises SealError naming the first file that differs, is missing or is extra.
+    """
+    document = _document_of(bundle)
+    taken = _time(document.taken_at)
+    snapshot = open_snapshot(request.snapshot, now=taken)
+    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_time(document.created))
+    expected = recompute(sealing, progress=progress)
+    found = {f.path: f.sha256 for f in hash_tree(bundle / PAYLOAD)}
+    sums = parse_sha256sums((bundle / PAYLOAD / SUMS).read_bytes())
+    found.pop(SUMS, None)
+    _compare(expected, found, "the payload")
+    _compare(expected, sums, "SHA256SUMS")
+    return document
+
+
+def _sealing(
+    request: SealRequest,
+    snapshot: Snapshot,
+    gate: Gate,
+    on_verdict: Callable[[Verdict], None],
+    *,
+    clock: datetime,
+) -> Sealing:
+    """Prove, judge and gather evidence. Raises unless the verdict is PASSED."""
+    absent = _absent(snapshot)
+    if snapshot.proof is Proof.VERIFIED:
+        _prove_again(snapshot, absent, request.policy)
+    verdict = gate.judge(_candidate(snapshot), Stage.CONTENT)
+    on_verdict(verdict)
+    return Sealing(
+        vetted=VettedSnapshot(snapshot, verdict),
+        policy=request.policy,
+        clock=clock,
+        evidence=_evidence(snapshot, verdict, clock),
+        left_behind={},
+        absent=absent,
+    )
+
+
+def _candidate(snapshot: Snapshot) -> Candidate:
+    return Candidate(
+        name=snapshot.name,
+        root=snapshot.model_dir,
+        repo=snapshot.source.repo,
+        commit=snapshot.source.commit,
+    )
+
+
+def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[str, bytes]:
+    """The documents that travel under the signature. The same input gives the same bytes."""
+    source = snapshot.source
+    facts = [
+        ("name", snapshot.label),
+        ("source", source.repo or "a local directory"),
+        ("commit", source.commit or "none"),
+        ("commit proof", snapshot.proof.value),
+        ("taken", f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC"),
+        ("policy", f"{verdict.policy.name} ({verdict.policy.digest})"),
+        ("digest of all files", snapshot.manifest.digest),
+    ]
+    report = Report(snapshot.label, facts, snapshot.manifest.files, verdict)
+    return {
+        "verdict.json": verdict_json(verdict),
+        "mlbom.cdx.json": mlbom(snapshot, clock),
+        "report.html": html_report(report),
+    }
+
+
+def _prove_again(snapshot: Snapshot, absent: tuple[AbsentFile, ...], policy: Policy) -> None:
+    """The snapshot says that its proof was verified; nobody takes its word for it."""
+    provenance, commit = snapshot.provenance_dir, snapshot.source.commit
+    if provenance is None or commit is None:
+        raise FormatError(
+            f"{snapshot.label} claims a commit proof but has none", hint="fetch it again"
+        )
+    objects = {file.path: file.sha256 for file in hash_tree(provenance) if file.path.startswith("git/")}
+    prove_commit(
+        provenance,
+        objects,
+        snapshot.model_dir,
+        Manifest(tuple(f for f in snapshot.manifest if not is_git_file(f.path))),
+        commit=commit,
+        left_out=[entry.path for entry in absent],
+        signing_keys=policy.fetch.commit_signing_keys,
+    )
+
+
+def _absent(snapshot: Snapshot) -> tuple[AbsentFile, ...]:
+    if snapshot.provenance_dir is None:
+        return ()
+    document = read_document(snapshot.model_dir.parent)
+    return tuple(
+        AbsentFile(path=entry.path, git_id=None if entry.git_id is None else GitId(entry.git_id))
+        for entry in document.left_out
+    )
+
+
+def _clock(snapshot: Snapshot) -> datetime:
+    """SOURCE_DATE_EPOCH if it is set, else when the snapshot was taken."""
+    text = os.environ.get(_EPOCH)
+    if text is None:
+        return snapshot.taken_at
+    if not text.isascii() or not text.isdigit() or len(text) > 11:
+        raise UsageError(f"{_EPOCH} is not a number of seconds: {shown(text)}", hint="unset it")
+    return datetime.fromtimestamp(int(text), UTC)
+
+
+def _target(output: Path | None, snapshot: Snapshot) -> Path:
+    if output is None:
+        return label_path(snapshot.label, Path.cwd())
+    return label_path(snapshot.label, output) if output.is_dir() else output.absolute()
+
+
+# --- comparing ----------------------------------------------------------------------------------------
+
+
+def _document_of(bundle: Path) -> BundleDocument:
+    path = bundle / PAYLOAD / DOCUMENT
+    try:
+        with path.open("rb") as file:
+            return parse_bundle_document(file.read(MAX_DOCUMENT_BYTES + 1))
+    except OSError as error:
+        raise FormatError(f"{bundle} is not a bundle: {error.strerror}") from error
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _compare(
+    expected: Mapping[RelPath, Digest], found: Mapping[RelPath, Digest], what: str
+) -> None:
+    for path in sorted({*expected, *found}):
+        if expected.get(path) != found.get(path):
+            raise SealError(
+                f"{what} is not what sealing this snapshot gives: {shown(path)} differs",
+                hint="another snapshot, policy or version of pratique was used to seal it",
+            )
