@@ -1,0 +1,365 @@
+"""Continuous batching: requests join the running batch when they come and leave when they are done.
+
+Each turn of the loop takes what has arrived, computes a bounded piece of waiting prompts, and then
+one token for everybody. Requests that arrive together run together, whatever their settings: every
+sequence draws for itself (worker_sampling). A request starts only when its longest possible answer
+fits the cache, so that nothing that has started is ever thrown out for space.
+"""
+
+import queue
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from pydantic import BaseModel
+
+from pratique.core.load import Limits
+from pratique.core.wire import (
+    Beat,
+    Cancel,
+    Delta,
+    Done,
+    Failed,
+    Fault,
+    Finish,
+    Generate,
+    ScoredToken,
+    Started,
+    Stop,
+)
+from pratique.jobs.worker_batch import Lanes
+from pratique.jobs.worker_cache import COMPACT_COLUMNS
+from pratique.jobs.worker_channel import Channel
+from pratique.jobs.worker_memory import is_out_of_memory, resident
+from pratique.jobs.worker_prompts import Prompts
+from pratique.jobs.worker_sampling import Defaults, Drawer, TokenMask, draw
+from pratique.jobs.worker_scores import score_rows
+from pratique.jobs.worker_text import TextStream
+
+_BEAT_STEPS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request whose prompt is tokens already. `answer` is the most tokens it may get."""
+
+    request: Generate
+    prompt: list[int]
+    answer: int
+    masks: tuple[TokenMask | None, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        """Cache columns that one choice may come to need."""
+        return len(self.prompt) + self.answer
+
+
+@dataclass(slots=True)
+class Row:
+    """One running sequence."""
+
+    job: Job
+    index: int
+    drawer: Drawer
+    text: TextStream
+    newest: int = 0
+    count: int = 0
+    scores: list[ScoredToken] = field(default_factory=list)
+    unsent: str = ""
+
+
+Inbox = queue.SimpleQueue[Job | Cancel | Stop]
+
+
+class Engine:
+    """Runs until told to stop or the channel closes. One thread; talks through `channel`."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        prompts: Prompts,
+        limits: Limits,
+        channel: Channel,
+        *,
+        defaults: Defaults,
+        ends: frozenset[int],
+    ) -> None:
+        self._lanes = lanes
+        self._prompts = prompts
+        self._limits = limits
+        self._channel = channel
+        self._defaults = defaults
+        self._ends = ends
+        self.inbox: Inbox = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+        self._rows: list[Row] = []
+        self._staged: Any = None
+        self._staged_jobs: list[Job] = []
+        self._out: list[BaseModel] = []
+        self._steps = 0
+        self._stopping = False
+
+    def run(self) -> None:
+        """Serve until a Stop was received and everything that ran is finished."""
+        with torch.inference_mode():
+            while self._take():
+                self._turn()
+                self._flush()
+        self._flush()
+
+    # --- one turn -------------------------------------------------------------------------
+
+    def _take(self) -> bool:
+        """Take what has arrived; wait if there is nothing else to do. False: stop."""
+        while True:
+            idle = not (self._rows or self._waiting or self._staged)
+            if idle and self._stopping:
+                return False
+            if idle:
+                self._beat()
+                self._flush()
+            try:
+                item = self.inbox.get(block=idle)
+            except queue.Empty:
+                return True
+            self._receive(item)
+
+    def _receive(self, item: Job | Cancel | Stop) -> None:
+        match item:
+            case Stop():
+                self._stopping = True
+            case Cancel(id=number):
+                self._cancel(number)
+            case Job() if self._stopping or len(self._waiting) >= self._limits.waiting:
+                self._fail(item, Fault.BUSY)
+            case Job():
+                self._waiting.append(item)
+
+    def _turn(self) -> None:
+        if self._staged is None:
+            self._stage()
+        if self._staged is not None:
+            self._guarded(self._advance, self._drop_staged)
+        if self._rows:
+            self._guarded(self._step, self._drop_newest)
+            self._steps += 1
+            if self._steps % _BEAT_STEPS == 0:
+                self._beat()
+
+    def _guarded(self, work: Any, give_up: Any) -> None:  # noqa: ANN401 - two bound methods
+        """Out of memory costs a request, not the worker; anything else ends the worker."""
+        try:
+            work()
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            give_up()
+
+    # --- prompts ----------------------------------------------------------------------------
+
+    def _stage(self) -> None:
+        """Choose waiting requests, oldest first, that fit and whose prompts go well together."""
+        chosen: list[Job] = []
+        while self._waiting and self._fits(chosen, self._waiting[0]):
+            chosen.append(self._waiting.popleft())
+        if chosen:
+            self._staged_jobs = chosen
+            self._staged = self._lanes.prefill([job.prompt for job in chosen])
+
+    def _fits(self, chosen: list[Job], job: Job) -> bool:
+        limits = self._limits
+        rows = len(self._rows) + job.request.n + sum(other.request.n for other in chosen)
+        running = [row.job.columns for row in self._rows]
+        columns = max([job.columns, *running, *(other.columns for other in chosen)])
+        slack = COMPACT_COLUMNS if len(running) + len(chosen) else 0
+        if rows > limits.rows or rows * (columns + slack) > max(
+            limits.kv_tokens, job.columns * job.request.n
+        ):
+            return False
+        if not chosen:
+            return True
+        lengths = [len(other.prompt) for other in (*chosen, job)]
+        padded = max(lengths) * len(lengths)
+        return padded <= limits.prefill_tokens and padded <= 2 * sum(lengths)
+
+    def _advance(self) -> None:
+        logits = self._staged.advance(self._limits.prefill_tokens)
+        if logits is None:
+            return
+        for source, job in enumerate(self._staged_jobs):
+            self._out.append(Started(id=job.request.id, prompt_tokens=len(job.prompt)))
+            fresh = [self._row(job, index) for index in range(job.request.n)]
+            first = logits[source].expand(len(fresh), -1).clone()
+            for row, done in zip(fresh, self._draw(first, fresh), strict=True):
+                if not done:
+                    self._lanes.join(self._staged, source)
+                    self._rows.append(row)
+        self._staged, self._staged_jobs = None, []
+
+    def _row(self, job: Job, index: int) -> Row:
+        request = job.request
+        mask = job.masks[index] if job.masks else None
+        return Row(
+            job=job,
+            index=index,
+            drawer=Drawer(request.sampling, self._defaults, job.prompt, index=index, mask=mask),
+            text=TextStream(self._prompts.decode, stops=request.stop, eager=request.stream),
+        )
+
+    # --- tokens -----------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        logits = self._lanes.step([row.newest for row in self._rows])
+        ended = self._draw(logits, self._rows)
+        for at in reversed([at for at, done in enumerate(ended) if done]):
+            self._leave(at)
+
+    def _draw(self, logits: torch.Tensor, rows: list[Row]) -> list[bool]:
+        """Draw a token for each row and say which rows are complete."""
+        asked = {
+            at: row.job.request.logprobs
+            for at, row in enumerate(rows)
+            if row.job.request.logprobs is not None
+        }
+        raw = {at: logits[at].clone() for at in asked}
+        tokens = draw(logits, [row.drawer for row in rows])
+        for at, scored in score_rows(raw, asked, tokens, self._prompts.piece).items():
+            rows[at].scores.append(scored)
+        return [self._accept(row, token) for row, token in zip(rows, tokens, strict=True)]
+
+    def _accept(self, row: Row, token: int) -> bool:
+        request = row.job.request
+        row.newest = token
+        row.count += 1
+        row.drawer.note(token)
+        finish: Finish | None = None
+        if token in self._ends and not request.ignore_eos:
+            finish = Finish.STOP
+        else:
+            row.unsent += row.text.push(token)
+            if row.drawer.mask is not None and row.drawer.mask.accept(token):
+                finish = Finish.STOP
+            if row.text.stopped:
+                finish = Finish.STOP
+            elif finish is None and row.count >= row.job.answer:
+                finish = Finish.LENGTH
+        if finish is not None:
+            self._done(row, finish)
+        elif request.stream and row.unsent:
+            self._out.append(
+                Delta(
+                    id=request.id,
+                    index=row.index,
+                    text=row.unsent,
+                    scores=tuple(row.scores),
+                )
+            )
+            row.unsent = ""
+            row.scores.clear()
+        return finish is not None
+
+    def _done(self, row: Row, finish: Finish) -> None:
+        self._out.append(
+            Done(
+                id=row.job.request.id,
+                index=row.index,
+                text=row.unsent + row.text.finish(),
+                finish=finish,
+                completion_tokens=row.count,
+                scores=tuple(row.scores),
+            )
+        )
+
+    # --- leaving ----------------------------------------------------------------------------
+
+    def _leave(self, at: int) -> None:
+        self._lanes.leave(at)
+        self._rows[at] = self._rows[-1]
+        self._rows.pop()
+
+    def _cancel(self, number: int) -> None:
+        self._waiting = deque(job for job in self._waiting if job.request.id != number)
+        for at in reversed(range(len(self._rows))):
+            if self._rows[at].job.request.id == number:
+                self._leave(at)
+        staged = [job for job in self._staged_jobs if job.request.id == number]
+        if staged and len(staged) == len(self._staged_jobs):
+            self._staged, self._staged_jobs = None, []
+
+    def _drop_staged(self) -> None:
+        for job in self._staged_jobs:
+            self._cancel_rows(job)
+            self._fail(job, Fault.OUT_OF_MEMORY)
+        self._staged, self._staged_jobs = None, []
+
+    def _drop_newest(self) -> None:
+        job = self._rows[-1].job
+        self._cancel_rows(job)
+        self._fail(job, Fault.OUT_OF_MEMORY)
+
+    def _cancel_rows(self, job: Job) -> None:
+        for at in reversed(range(len(self._rows))):
+            if self._rows[at].job is job:
+                self._leave(at)
+
+    def _fail(self, job: Job, fault: Fault) -> None:
+        self._out.append(Failed(id=job.request.id, fault=fault))
+
+    def _flush(self) -> None:
+        if self._out:
+            self._channel.send(*self._out)
+            self._out.clear()
+
+    def _beat(self) -> None:
+        now, peak = resident()
+        self._out.append(
+            Beat(
+                running=len(self._rows),
+                waiting=len(self._waiting) + len(self._staged_jobs),
+                kv_tokens=sum(len(row.job.prompt) + row.count for row in self._rows),
+                steps=self._steps,
+                bytes_resident=now,
+                bytes_peak=peak,
+            )
+        )
+
+
+def admit(request: Generate, prompts: Prompts, limits: Limits) -> Job | Failed:
+    """Turn a request into a job, or say why it can never run."""
+    from pratique.jobs.worker_prompts import Refused
+
+    try:
+        prompt = prompts.of_generate(request)
+    except Refused as refused:
+        return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
+    room = limits.context - len(prompt)
+    answer = min(request.max_tokens or room, room)
+    if request.max_tokens is not None and request.max_tokens > room:
+        return Failed(
+            id=request.id,
+            fault=Fault.PROMPT_TOO_LONG,
+            got=len(prompt) + request.max_tokens,
+            limit=limits.context,
+        )
+    job = Job(request=request, prompt=prompt, answer=answer)
+    if request.n > limits.rows:
+        return Failed(id=request.id, fault=Fault.TOO_BIG, got=request.n, limit=limits.rows)
+    if request.n > 1 and request.n * job.columns > limits.kv_tokens:
+        return Failed(
+            id=request.id,
+            fault=Fault.TOO_BIG,
+            got=request.n * job.columns,
+            limit=limits.kv_tokens,
+        )
+    return job
+
+
+def drain(inbox: Inbox) -> Iterator[Job | Cancel | Stop]:
+    """Yield what is in the inbox now."""
+    while True:
+        try:
+            yield inbox.get_nowait()
+        except queue.Empty:
+            return

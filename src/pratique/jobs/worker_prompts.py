@@ -1,0 +1,110 @@
+"""Prompts become tokens here, in the child: templates and tokenizers are the model's own code.
+
+Clients cannot bring a template. What goes wrong is a `Refused` with a fault and numbers, never text.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from pratique.core.wire import Fault, Generate, Tokenize
+
+MAX_TEMPLATED: Final = 32 * 2**20
+"""Longest text, in characters, that a template may render."""
+
+
+class Refused(Exception):
+    """A request that cannot be answered; carries what the gateway is told."""
+
+    def __init__(self, fault: Fault, *, got: int = 0, limit: int = 0) -> None:
+        super().__init__(fault.value)
+        self.fault = fault
+        self.got = got
+        self.limit = limit
+
+
+class Prompts:
+    """The admitted tokenizer and chat template."""
+
+    def __init__(self, tokenizer: Any, *, context: int, vocabulary: int) -> None:  # noqa: ANN401 - transformers
+        self._tokenizer = tokenizer
+        self._context = context
+        self._vocabulary = vocabulary
+        template = getattr(tokenizer, "chat_template", None)
+        self.template = bool(template)
+        self.tools = "tools" in str(template or "")
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of `ids` without special tokens."""
+        return str(
+            self._tokenizer.decode(
+                ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+        )
+
+    def piece(self, token: int) -> str:
+        """Return the text of one token, special ones too."""
+        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+
+    def of_generate(self, request: Generate) -> list[int]:
+        """Return a request's prompt as tokens. Raises Refused."""
+        if request.tokens is not None:
+            ids = list(request.tokens)
+        elif request.messages is not None:
+            ids = self._encode(self._render(request.messages, request.tools), special=False)
+        else:
+            ids = self._encode(request.text or "", special=True)
+        self._check(ids)
+        for token in request.sampling.logit_bias:
+            if token >= self._vocabulary:
+                raise Refused(Fault.BAD_TOKEN, got=token, limit=self._vocabulary)
+        return ids
+
+    def of_tokenize(self, request: Tokenize) -> list[int]:
+        """Return the tokens of a text or of templated messages. Raises Refused."""
+        if request.messages is not None:
+            return self._encode(self._render(request.messages, ()), special=False)
+        return self._encode(request.text or "", special=request.special)
+
+    def _check(self, ids: list[int]) -> None:
+        if not ids:
+            raise Refused(Fault.PROMPT_EMPTY)
+        if max(ids) >= self._vocabulary:
+            raise Refused(Fault.BAD_TOKEN, got=max(ids), limit=self._vocabulary)
+        if len(ids) >= self._context:
+            raise Refused(Fault.PROMPT_TOO_LONG, got=len(ids), limit=self._context)
+
+    def _encode(self, text: str, *, special: bool) -> list[int]:
+        try:
+            return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+        except (UnicodeEncodeError, TypeError) as error:
+            raise Refused(Fault.PROMPT_EMPTY) from error
+
+    def _render(
+        self, messages: tuple[dict[str, Any], ...], tools: tuple[dict[str, Any], ...]
+    ) -> str:
+        if not self.template:
+            raise Refused(Fault.NO_TEMPLATE)
+        if tools and not self.tools:
+            raise Refused(Fault.TEMPLATE_WITHOUT_TOOLS)
+        try:
+            text = self._tokenizer.apply_chat_template(
+                list(messages),
+                tools=list(tools) or None,
+                tokenize=False,
+                add_generation_prompt=True,
+            )
+        except Exception as error:  # a template may raise anything, `raise_exception` above all
+            raise Refused(Fault.TEMPLATE_REFUSED) from error
+        if not isinstance(text, str) or len(text) > MAX_TEMPLATED:
+            raise Refused(Fault.TEMPLATE_REFUSED)
+        return text
+
+
+def generation_defaults(directory: Path) -> dict[str, Any]:
+    """Return what generation_config.json itself says (not what transformers adds)."""
+    try:
+        found = json.loads((directory / "generation_config.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
