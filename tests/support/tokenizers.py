@@ -474,6 +474,14 @@ def unknown_entry(directory: Path) -> str:
     return "hook"
 
 
+def template(text: str, word: str) -> Edit:
+    def change(directory: Path) -> str:
+        (directory / "chat_template.jinja").write_text(text, encoding="utf-8")
+        return word
+
+    return change
+
+
 Base = Callable[[Path], Path]
 TAMPERED: tuple[tuple[Base, Edit, str], ...] = (
     (byte_bpe, swap_ids, "swap-ids"),
@@ -507,6 +515,13 @@ TAMPERED: tuple[tuple[Base, Edit, str], ...] = (
     (byte_bpe, added_decoder_lies, "added-decoder"),
     (byte_bpe, unknown_step, "unknown-step"),
     (byte_bpe, unknown_entry, "unknown-entry"),
+    (byte_bpe, template("{{ messages[0].content[:4] }}", "loses the user"), "template-loses-text"),
+    (
+        byte_bpe,
+        template("{{ messages[0].content }}", "loses the last message"),
+        "template-loses-last-turn",
+    ),
+    (byte_bpe, template("{{ raise_exception('no') }}", "does not render"), "template-dead"),
     (fallback_bpe, fallback_byte_missing, "fallback-byte"),
     (minilm, minilm_maps_disagree, "minilm-maps"),
     (minilm, txt_swapped, "txt-swapped"),

@@ -15,6 +15,7 @@ from pratique.vet.checks import (
     tokenizer_forms,
     tokenizer_model,
     tokenizer_pipeline,
+    tokenizer_template,
     tokenizer_vocabulary,
 )
 from pratique.vet.repo import Repo
@@ -24,6 +25,7 @@ CHECKS = (
     tokenizer_forms,
     tokenizer_model,
     tokenizer_pipeline,
+    tokenizer_template,
     tokenizer_vocabulary,
 )
 POLICY = Policy.model_validate({"schema": "pratique.policy/v1", "name": "test"})
