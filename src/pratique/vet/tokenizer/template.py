@@ -104,7 +104,7 @@ def problems_of_template(
     if first.text is None:
         yield Problem(form, f"the template does not render one question: {shown(first.error)}")
         return
-    if _USER not in first.text:
+    if _USER not in first.text or "'type': 'text'" in first.text:
         yield Problem(form, "the template loses the user's text")
     several = rendered[2]
     if several.text is not None and _CANARY not in several.text:
