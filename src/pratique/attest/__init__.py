@@ -28,3 +28,65 @@ included), `.bundle_id`, `.signers`, `.approvals`, `.rungs`, `.variants` (what a
 permit), `.expires` (when approvals fall below the threshold, or None), `.enclave`,
 `.trust_fingerprint` and `.steps`.
 """
+
+from pratique.attest.install import (
+    advance_time_floor,
+    install,
+    installed_trust,
+    revoke_now,
+    trust_from_directory,
+)
+from pratique.attest.keys import (
+    Algorithm,
+    Crypto,
+    KeySigner,
+    Signer,
+    generate_key,
+    load_signer,
+)
+from pratique.attest.sign import sign_approval, sign_payload, signature_name
+from pratique.attest.trustfile import Revocation
+from pratique.attest.trustroot import SERVING_GRACE, TrustRoot
+from pratique.attest.values import (
+    ANY,
+    Approval,
+    Identity,
+    Method,
+    Role,
+    Scope,
+    SignedApproval,
+    SignedBy,
+    Step,
+)
+from pratique.attest.verify import VerifiedStatement, verify_signatures
+
+__all__ = [
+    "ANY",
+    "SERVING_GRACE",
+    "Algorithm",
+    "Approval",
+    "Crypto",
+    "Identity",
+    "KeySigner",
+    "Method",
+    "Revocation",
+    "Role",
+    "Scope",
+    "SignedApproval",
+    "SignedBy",
+    "Signer",
+    "Step",
+    "TrustRoot",
+    "VerifiedStatement",
+    "advance_time_floor",
+    "generate_key",
+    "install",
+    "installed_trust",
+    "load_signer",
+    "revoke_now",
+    "sign_approval",
+    "sign_payload",
+    "signature_name",
+    "trust_from_directory",
+    "verify_signatures",
+]

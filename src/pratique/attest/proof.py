@@ -5,7 +5,7 @@ was made, in this process", not "somebody filled in a form". After pyca/cryptogr
 `x509.verification.VerifiedClient`.
 """
 
-from typing import Never, NoReturn, TypeVar
+from typing import Never, NoReturn, Self, TypeVar
 
 
 class Proof:
@@ -13,7 +13,7 @@ class Proof:
 
     __slots__ = ()
 
-    def __new__(cls, _never: Never) -> NoReturn:
+    def __new__(cls, _never: Never) -> Self:
         """Refuse: see the module that verifies."""
         raise TypeError(f"{cls.__name__} is made by its verifier only")
 

@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 from tuf.api.exceptions import LengthOrHashMismatchError, RepositoryError
 from tuf.api.metadata import Metadata, Root, Signed, Snapshot, Targets, Timestamp
 
-from pratique.attest.keys import key_id_of
+from pratique.attest.tufkeys import check_keys
 from pratique.core.ids import path_problem, shown
 from pratique.errors import VerificationRefused
 
@@ -92,6 +92,7 @@ def _walk(fingerprint: str, metadata: Read, targets: Read, first_root: int) -> V
     if top.delegations is not None:
         if set(top.delegations.roles or {}) != {REVOKER}:
             raise _refuse("the trust set delegates to a role other than the revoker")
+        check_keys(top.delegations.keys)
         delegated = _targets(metadata, snapshot, top, REVOKER)
         expires.append(delegated.expires)
         connected = _files(delegated, targets, re.compile(re.escape(REVOKER_PATH)))
@@ -111,7 +112,7 @@ def _root(fingerprint: str, metadata: Read, first: int) -> tuple[Root, int]:
     root = _parse(Root, data)
     root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
     _same_version("root", root.signed, first)
-    check_root(root.signed)
+    check_keys(root.signed.keys)
     for version in range(first + 1, first + MAX_ROOTS):
         following = metadata(f"{version}.root.json", MAX_METADATA_BYTES)
         if following is None:
@@ -120,16 +121,9 @@ def _root(fingerprint: str, metadata: Read, first: int) -> tuple[Root, int]:
         root.signed.verify_delegate("root", newer.signed_bytes, newer.signatures)
         newer.signed.verify_delegate("root", newer.signed_bytes, newer.signatures)
         _same_version("root", newer.signed, version)
-        check_root(newer.signed)
+        check_keys(newer.signed.keys)
         root = newer
     raise _refuse(f"the trust set has more than {MAX_ROOTS} roots")
-
-
-def check_root(root: Root) -> None:
-    """Refuse one key under two names: it would count twice towards a threshold."""
-    for keyid, key in root.keys.items():
-        if key_id_of(key.keyval["public"].encode()) != keyid:
-            raise VerificationRefused("a key of the trust root goes by a name that is not its own")
 
 
 def _targets(metadata: Read, snapshot: Snapshot, delegator: Root | Targets, role: str) -> Targets:

@@ -1,0 +1,327 @@
+"""Installing trust, keeping it, and reading it back as a proof.
+
+The first root is pinned by a fingerprint that people compare; every later set must follow from it by
+TUF's rules (python-tuf's client refuses rollback, freeze, missing thresholds, expired metadata). The
+set is checked as a whole in a staging folder and becomes current by one rename of `state.json`.
+Between two media the last installed set holds: reading it back verifies every signature and digest
+again, but not expiry.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pratique.attest import home as homes
+from pratique.attest import words
+from pratique.attest.client import history, newest_root, reader, update_metadata
+from pratique.attest.home import State, load_state, locked, save_state, trust_dir
+from pratique.attest.proof import mint
+from pratique.attest.trustfile import Revocation, read_revocations, read_trust
+from pratique.attest.trustroot import (
+    CLOCK_SKEW,
+    Authorities,
+    TrustRoot,
+    index_keys,
+    index_revocations,
+)
+from pratique.attest.tufset import (
+    MAX_METADATA_BYTES,
+    REVOKER_PATH,
+    Read,
+    VerifiedSet,
+    pinned_root,
+    read_set,
+)
+from pratique.errors import FormatError, StorageError, UsageError, VerificationRefused
+
+
+def installed_trust(home: Path) -> TrustRoot:
+    """Return the trust installed in `home`, verified again, emergency revocations included.
+
+    Raises VerificationRefused if none is installed or if it no longer verifies.
+    """
+    directory = trust_dir(home)
+    state = load_state(directory)
+    if state is None:
+        raise VerificationRefused(
+            f"no root of trust is installed in {home}", hint="run `pratique trust install DIR` once"
+        )
+    return _from_state(directory, state)
+
+
+def trust_from_directory(directory: Path, fingerprint: str | None) -> TrustRoot:
+    """Return the trust in a carried directory, for `verify --trust` alone.
+
+    With `fingerprint` (64 hex digits or eight words) the directory is a trust set as it travels;
+    without, it must be a home or trust directory where one was installed. Does NOT judge expiry.
+    """
+    if fingerprint is None:
+        for candidate in (directory, trust_dir(directory)):
+            if (state := load_state(candidate)) is not None:
+                return _from_state(candidate, state)
+        raise UsageError(
+            f"{directory} holds no installed trust, so it proves nothing by itself",
+            hint="say which root you mean with --root-fingerprint",
+        )
+    metadata = reader(directory / "metadata")
+    first, data = pinned_root(lambda digest: words.matches(digest, fingerprint), metadata)
+    digest = hashlib.sha256(data).hexdigest()
+    found = read_set(digest, metadata, reader(directory / "targets"), first)
+    return _root(found, digest, source=str(directory))
+
+
+def install(
+    home: Path,
+    medium: Path,
+    *,
+    now: datetime,
+    confirm: Callable[[str], str | None],
+) -> TrustRoot:
+    """Install the first root from `medium`, or update to the set that it carries.
+
+    `confirm` is asked only the first time, with the fingerprint of the medium's newest root, and
+    returns what the user says it must be (hex or words), or None to stop. Guarantees that the old
+    trust stands unless the whole new set was verified. Raises VerificationRefused.
+    """
+    directory = trust_dir(home)
+    with locked(directory):
+        state = load_state(directory)
+        if state is None:
+            first, data = _first_pin(reader(medium / "metadata"), confirm)
+        else:
+            _check_floor(state, now)
+            first, data = state.first_root, _pinned(directory, state)
+        fingerprint = hashlib.sha256(data).hexdigest()
+        with _staging(directory) as staged:
+            if state is not None:
+                _copy_metadata(directory / state.current / "metadata", staged / "metadata")
+            update_metadata(medium, staged, data)
+            found = read_set(
+                fingerprint, history(staged / "metadata"), reader(medium / "targets"), first
+            )
+            _store_targets(staged, found)
+            pin = (first, fingerprint)
+            return _commit(directory, state, staged, found, pin=pin, medium=medium, now=now)
+
+
+def _first_pin(metadata: Read, confirm: Callable[[str], str | None]) -> tuple[int, bytes]:
+    given = confirm(newest_root(metadata))
+    if given is None:
+        raise UsageError("nothing was installed", hint="compare the fingerprint with the source's")
+    return pinned_root(lambda digest: words.matches(digest, given), metadata)
+
+
+def _copy_metadata(current: Path, staged: Path) -> None:
+    """What was seen last, so that the client refuses anything older."""
+    try:
+        shutil.copytree(current, staged, symlinks=True)
+    except (OSError, shutil.Error) as error:
+        raise StorageError(f"cannot stage the trust set: {error}") from error
+
+
+def revoke_now(home: Path, revocation: Revocation) -> TrustRoot:
+    """Revoke inside the enclave at once, without any key. Undoing it needs the targets threshold."""
+    directory = trust_dir(home)
+    with locked(directory):
+        state = load_state(directory)
+        if state is None:
+            raise VerificationRefused(
+                f"no root of trust is installed in {home}", hint="run `pratique trust install DIR`"
+            )
+        changed = state.model_copy(update={"emergency": (*state.emergency, revocation)})
+        save_state(directory, changed)
+        return _from_state(directory, changed)
+
+
+def advance_time_floor(home: Path, seen: datetime) -> None:
+    """Remember the latest time seen (ledger, signatures): a clock before it ran backwards."""
+    directory = trust_dir(home)
+    with locked(directory):
+        state = load_state(directory)
+        if state is not None and (raised := homes.raise_floor(state, seen)) is not state:
+            save_state(directory, raised)
+
+
+def _from_state(directory: Path, state: State) -> TrustRoot:
+    current = directory / state.current
+    found = read_set(
+        state.fingerprint,
+        history(current / "metadata"),
+        reader(current / "targets"),
+        state.first_root,
+    )
+    return _root(found, state.fingerprint, source=str(directory), state=state)
+
+
+def _root(
+    found: VerifiedSet, fingerprint: str, *, source: str, state: State | None = None
+) -> TrustRoot:
+    """Turn verified files into the proof. The only place that makes a TrustRoot."""
+    try:
+        file = read_trust(found.files["trust.toml"])
+        top = read_revocations(found.files["revocations.json"])
+        lists = {"top": top.revoked}
+        if REVOKER_PATH in found.connected:
+            lists["connected"] = read_revocations(found.connected[REVOKER_PATH]).revoked
+        authorities = Authorities(
+            keys=MappingProxyType(index_keys(file)),
+            certificate_roots=_certificates(found, "ca/"),
+            crls=tuple(d for n, d in sorted(found.files.items()) if n.startswith("crl/")),
+            timestamp_chains=tuple(
+                _certificates(found, name)
+                for name in sorted(found.files)
+                if name.startswith("tsa/")
+            ),
+            sigstore=found.files.get("trusted_root.json"),
+        )
+    except (KeyError, ValueError) as error:
+        raise VerificationRefused(f"the trust set lacks or spoils a file: {error}") from error
+    except FormatError as error:
+        raise VerificationRefused(
+            f"the trust set is unusable: {error.message}", hint="have its authors correct it"
+        ) from error
+    if state is not None:
+        if file.enclave != state.enclave:
+            raise VerificationRefused(
+                f"the trust set is for the enclave {file.enclave}, this one is {state.enclave}"
+            )
+        lifted = {(r.kind, r.id): r.at for r in top.lifted}
+        lists["emergency"] = tuple(
+            r
+            for r in state.emergency
+            if (r.kind, r.id) not in lifted or r.at > lifted[r.kind, r.id]
+        )
+    return mint(
+        TrustRoot,
+        _authorities=authorities,
+        _file=file,
+        _people=MappingProxyType({i: p for p in file.people for i in p.identities}),
+        _revocations=MappingProxyType(index_revocations(lists)),
+        as_of=state.installed_at if state else file.issued,
+        expires=found.expires,
+        fingerprint=fingerprint,
+        policies=MappingProxyType(
+            {
+                n.removeprefix("policies/"): d
+                for n, d in found.files.items()
+                if n.startswith("policies/")
+            }
+        ),
+        root_version=found.root_version,
+        source=source,
+        time_floor=state.time_floor if state else file.issued,
+        version=found.version,
+    )
+
+
+def _certificates(found: VerifiedSet, prefix: str) -> tuple[bytes, ...]:
+    return tuple(
+        certificate.public_bytes(Encoding.DER)
+        for name, data in sorted(found.files.items())
+        if name.startswith(prefix)
+        for certificate in x509.load_pem_x509_certificates(data)
+    )
+
+
+def _commit(
+    directory: Path,
+    state: State | None,
+    staged: Path,
+    found: VerifiedSet,
+    *,
+    pin: tuple[int, str],
+    medium: Path,
+    now: datetime,
+) -> TrustRoot:
+    """Make the staged set current. `state.json` is written last: it is the commit point."""
+    file = read_trust(found.files["trust.toml"])
+    if file.issued > now + CLOCK_SKEW:
+        raise VerificationRefused(
+            f"the trust set was issued at {file.issued:%Y-%m-%d %H:%M}Z, after the time of this host",
+            hint="set the clock of this host",
+        )
+    number = 1 if state is None else int(state.current.removeprefix("set-")) + 1
+    while os.path.lexists(directory / f"set-{number}"):  # left by an update that was killed
+        number += 1
+    when = now.astimezone(UTC).replace(microsecond=0)
+    new = State(
+        schema="pratique.trust-state/v1",
+        enclave=file.enclave if state is None else state.enclave,
+        fingerprint=pin[1],
+        first_root=pin[0],
+        current=f"set-{number}",
+        installed_at=when,
+        time_floor=when if state is None else max(when, state.time_floor),
+        source=str(medium)[:1024],
+        emergency=() if state is None else state.emergency,
+    )
+    trust = _root(found, pin[1], source=str(directory), state=new)
+    try:
+        staged.rename(directory / new.current)
+        homes.sync_directory(directory)
+    except OSError as error:
+        raise StorageError(f"cannot install the trust set: {error.strerror}") from error
+    save_state(directory, new)
+    for old in directory.glob("set-*"):
+        if old.name != new.current:
+            shutil.rmtree(old, ignore_errors=True)
+    return trust
+
+
+@contextlib.contextmanager
+def _staging(directory: Path) -> Iterator[Path]:
+    for left in directory.glob(".incoming-*"):  # by an installation that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        staged = Path(tempfile.mkdtemp(dir=directory, prefix=".incoming-"))
+    except OSError as error:
+        raise StorageError(f"cannot write to {directory}: {error.strerror}") from error
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _store_targets(staged: Path, found: VerifiedSet) -> None:
+    """Write the verified bytes themselves: what lies on the medium may change any moment."""
+    try:
+        for name, data in (*found.files.items(), *found.connected.items()):
+            path = staged / "targets" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        for path in staged.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+    except OSError as error:
+        raise StorageError(f"cannot stage the trust set: {error.strerror}") from error
+
+
+def _pinned(directory: Path, state: State) -> bytes:
+    data = history(directory / state.current / "metadata")(
+        f"{state.first_root}.root.json", MAX_METADATA_BYTES
+    )
+    if data is None or hashlib.sha256(data).hexdigest() != state.fingerprint:
+        raise VerificationRefused(
+            "the installed root of trust is damaged",
+            hint="restore the trust directory from a backup, or remove it and install again",
+        )
+    return data
+
+
+def _check_floor(state: State, now: datetime) -> None:
+    if now < state.time_floor - CLOCK_SKEW:
+        raise VerificationRefused(
+            f"the clock ran backwards: it says {now:%Y-%m-%d %H:%M}Z, but "
+            f"{state.time_floor:%Y-%m-%d %H:%M}Z was already seen",
+            hint="set the clock of this host; expiry cannot be judged without it",
+        )

@@ -1,0 +1,399 @@
+"""Writing a trust set: who must sign which part, and what is still missing.
+
+A set is a directory of TUF metadata and the files it vouches for. Every change makes a new, unsigned
+version; it counts once enough administrators have signed it, each on a machine of their own if they
+like. Nothing here decides whom to trust, and a set that lacks signatures cannot be exported.
+
+Administrators hold root, targets, snapshot and timestamp. A revoker may hold the one delegated role:
+it adds revocations and dates the set, and can change neither people nor policies.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+from securesystemslib.signer import Key
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import (
+    DelegatedRole,
+    Delegations,
+    Metadata,
+    MetaFile,
+    Role,
+    Root,
+    Snapshot,
+    TargetFile,
+    Targets,
+    Timestamp,
+)
+from tuf.api.serialization.json import JSONSerializer
+
+from pratique.attest.client import read_regular
+from pratique.attest.home import write_atomically
+from pratique.attest.keys import PublicKey, Signer
+from pratique.attest.trustfile import (
+    Revocations,
+    TrustFile,
+    read_trust,
+    write_revocations,
+    write_trust,
+)
+from pratique.attest.tufkeys import MetadataSigner, tuf_key
+from pratique.attest.tufset import (
+    MAX_METADATA_BYTES,
+    MAX_ROOTS,
+    MAX_TARGET_BYTES,
+    REVOKER,
+    REVOKER_PATH,
+)
+from pratique.errors import FormatError, SealError, StorageError, UsageError
+
+LIFETIMES: Final[Mapping[str, timedelta]] = {
+    "root": timedelta(days=5 * 365),
+    "targets": timedelta(days=400),
+    REVOKER: timedelta(days=400),
+    "snapshot": timedelta(days=400),
+    "timestamp": timedelta(days=90),
+}
+S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
+EMPTY: Final = Revocations(schema="pratique.revocations/v1")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One part of a set that lacks signatures: how many more, and whose would count (key ids)."""
+
+    part: str
+    missing: int
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Admins:
+    """Who owns a trust set, and how many of them a change takes."""
+
+    keys: tuple[PublicKey, ...]
+    threshold: int
+    revokers: tuple[PublicKey, ...] = ()
+
+    def __post_init__(self) -> None:
+        ids = [tuf_key(k).keyid for k in self.keys]
+        if len(set(ids)) != len(ids):
+            raise UsageError("an administrator's key is given twice")
+        if not 1 <= self.threshold <= len(ids):
+            raise UsageError(
+                f"the administrators' threshold is {self.threshold}, with {len(ids)} of them",
+                hint="give --admin for each, and a threshold that they can reach",
+            )
+
+
+class Repository:
+    """A trust set's directory, open for changes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._metadata = directory / "metadata"
+        self._targets = directory / "targets"
+        self.directory = directory
+
+    # --- reading
+
+    def root(self) -> Metadata[Root]:
+        """Return the newest root, signed or not."""
+        return self._load(f"{self.root_version()}.root.json", Root)
+
+    def root_version(self) -> int:
+        """Return the version of the newest root. Raises UsageError if this is no trust set."""
+        versions = [v for v in range(1, MAX_ROOTS) if (self._metadata / f"{v}.root.json").is_file()]
+        if not versions:
+            raise UsageError(
+                f"{self.directory} is not a trust set",
+                hint="make one with `pratique trust init DIR`",
+            )
+        return versions[-1]
+
+    def trust(self) -> TrustFile:
+        """Return `trust.toml` as it stands, signed or not."""
+        return read_trust(self._read_target("trust.toml"))
+
+    def files(self) -> dict[str, bytes]:
+        """Return every file that the targets role vouches for, by name."""
+        targets = self._load("targets.json", Targets)
+        return {name: self._read_target(name) for name in targets.signed.targets}
+
+    def pending(self) -> tuple[Pending, ...]:
+        """Return what still lacks signatures. Empty: the set can be exported."""
+        root = self.root()
+        found = list(self._root_pending(root))
+        targets = self._load("targets.json", Targets)
+        found += _missing("targets", root.signed.get_delegated_role("targets"), targets)
+        if targets.signed.delegations is not None:
+            revoker = self._load(f"{REVOKER}.json", Targets)
+            role = targets.signed.get_delegated_role(REVOKER)
+            found += _missing(REVOKER, role, revoker)
+        if not found and not self._dated():
+            timestamp = self._load("timestamp.json", Timestamp)
+            role = root.signed.get_delegated_role("timestamp")
+            timestamp.signatures.clear()
+            found += _missing("timestamp", role, timestamp)
+        return tuple(found)
+
+    # --- changing
+
+    def init(
+        self, trust: TrustFile, admins: Admins, signers: Iterable[Signer], now: datetime
+    ) -> None:
+        """Start a set. Raises UsageError if the directory holds one already."""
+        if self._metadata.exists() or self._targets.exists():
+            raise UsageError(
+                f"{self.directory} already holds a trust set", hint="choose another directory"
+            )
+        try:
+            self._metadata.mkdir(parents=True)
+            self._targets.mkdir()
+        except OSError as error:
+            raise StorageError(f"cannot create {self.directory}: {error.strerror}") from error
+        root = Root(expires=_until("root", now), consistent_snapshot=False)
+        _appoint(root, admins)
+        targets = Targets(expires=_until("targets", now))
+        if admins.revokers:
+            targets.delegations = _delegation(admins.revokers)
+            self._new_revoker(Revocations(schema=EMPTY.schema_), 1, now)
+        self._write_files(
+            targets,
+            {"trust.toml": write_trust(trust), "revocations.json": write_revocations(EMPTY)},
+        )
+        self._save("timestamp.json", Metadata(Timestamp(expires=_until("timestamp", now))))
+        self._save("snapshot.json", Metadata(Snapshot(expires=_until("snapshot", now))))
+        self._save("targets.json", Metadata(targets))
+        self._save("1.root.json", Metadata(root))
+        self.sign(signers, now)
+
+    def change(
+        self,
+        edit: Callable[[dict[str, bytes]], dict[str, bytes]],
+        signers: Iterable[Signer],
+        now: datetime,
+    ) -> None:
+        """Make a new version of the files; signatures of the version before do not carry over."""
+        targets = self._load("targets.json", Targets)
+        files = edit(self.files())
+        trust = read_trust(files["trust.toml"])
+        files["trust.toml"] = write_trust(trust.model_copy(update={"issued": _second(now)}))
+        targets.signed.targets = {}
+        self._write_files(targets.signed, files)
+        _next(targets, "targets", now)
+        self._save("targets.json", targets)
+        self.sign(signers, now)
+
+    def rotate(self, admins: Admins, signers: Iterable[Signer], now: datetime) -> None:
+        """Make a new root with these administrators.
+
+        It takes the signatures of the old threshold and of the new one; targets have to be signed
+        again by the new administrators.
+        """
+        if self._root_pending(self.root()):
+            raise UsageError(
+                "the newest root is not signed yet", hint="finish it with `pratique trust sign`"
+            )
+        root = self.root()
+        root.signed.keys, root.signed.roles = {}, Root(consistent_snapshot=False).roles
+        _appoint(root.signed, admins)
+        _next(root, "root", now)
+        self._save(f"{root.signed.version}.root.json", root)
+        targets = self._load("targets.json", Targets)
+        if admins.revokers:
+            targets.signed.delegations = _delegation(admins.revokers)
+            if not (self._metadata / f"{REVOKER}.json").exists():
+                self._new_revoker(EMPTY, 1, now)
+        else:
+            targets.signed.delegations = None
+        self._save("targets.json", targets)
+        self.change(lambda files: files, signers, now)
+
+    def revoke_connected(
+        self, revocations: Revocations, signers: Iterable[Signer], now: datetime
+    ) -> None:
+        """Replace the revoker's own list. Takes the delegated role's signature only."""
+        old = self._load(f"{REVOKER}.json", Targets)
+        self._new_revoker(revocations, old.signed.version + 1, now)
+        self.sign(signers, now)
+
+    def connected(self) -> bytes | None:
+        """Return the revoker's list, or None where no revoker was appointed."""
+        return read_regular(self._targets / REVOKER_PATH, MAX_TARGET_BYTES)
+
+    def sign(self, signers: Iterable[Signer], now: datetime) -> int:
+        """Add the signatures that each signer may give; date the set once it is complete.
+
+        Returns how many parts were signed. Raises SealError if a signer may sign nothing here.
+        """
+        made = 0
+        for signer in signers:
+            count = self._sign_parts(MetadataSigner(signer), now)
+            if not count:
+                raise SealError(
+                    f"the key {signer.key_id[:16]} has nothing to sign in this trust set",
+                    hint="`pratique trust status DIR` names who still has to sign",
+                )
+            made += count
+        return made
+
+    def export(self, to: Path) -> None:
+        """Copy the set to a medium. Raises UsageError if it lacks signatures."""
+        if self.pending():
+            raise UsageError(
+                "the trust set still lacks signatures",
+                hint="`pratique trust status DIR` names who still has to sign",
+            )
+        if (to / "metadata").exists() or (to / "targets").exists():
+            raise UsageError(f"{to} already holds a trust set", hint="choose an empty directory")
+        try:
+            for part in ("metadata", "targets"):
+                shutil.copytree(self.directory / part, to / part)
+        except (OSError, shutil.Error) as error:
+            raise StorageError(f"cannot write to {to}: {error}") from error
+
+    # --- inside
+
+    def _sign_parts(self, signer: MetadataSigner, now: datetime) -> int:
+        keyid = signer.public_key.keyid
+        root = self.root()
+        made = 0
+        if any(keyid in p.candidates for p in self._root_pending(root)):
+            root.sign(signer, append=True)
+            self._save(f"{root.signed.version}.root.json", root)
+            made += 1
+        targets = self._load("targets.json", Targets)
+        if keyid in root.signed.roles["targets"].keyids and keyid not in targets.signatures:
+            targets.sign(signer, append=True)
+            self._save("targets.json", targets)
+            made += 1
+        if targets.signed.delegations is not None:
+            revoker = self._load(f"{REVOKER}.json", Targets)
+            allowed = targets.signed.get_delegated_role(REVOKER).keyids
+            if keyid in allowed and keyid not in revoker.signatures:
+                revoker.sign(signer, append=True)
+                self._save(f"{REVOKER}.json", revoker)
+                made += 1
+        others = [p for p in self.pending() if p.part != "timestamp"]
+        if not others and keyid in root.signed.roles["timestamp"].keyids:
+            self._date(signer, now)
+            made += 1
+        return made
+
+    def _root_pending(self, root: Metadata[Root]) -> list[Pending]:
+        found = _missing("root", root.signed.roles["root"], root)
+        if root.signed.version > 1:
+            before = self._load(f"{root.signed.version - 1}.root.json", Root)
+            found += _missing("root (by those before)", before.signed.roles["root"], root)
+        return found
+
+    def _date(self, signer: MetadataSigner, now: datetime) -> None:
+        snapshot = self._load("snapshot.json", Snapshot)
+        parts = ["targets.json"]
+        if (self._metadata / f"{REVOKER}.json").exists():
+            parts.append(f"{REVOKER}.json")
+        snapshot.signed.meta = {p: self._describe(p) for p in parts}
+        first = not snapshot.signatures
+        _next(snapshot, "snapshot", now, keep_version=first)
+        snapshot.sign(signer)
+        self._save("snapshot.json", snapshot)
+        timestamp = self._load("timestamp.json", Timestamp)
+        timestamp.signed.snapshot_meta = self._describe("snapshot.json")
+        _next(timestamp, "timestamp", now, keep_version=first)
+        timestamp.sign(signer)
+        self._save("timestamp.json", timestamp)
+
+    def _dated(self) -> bool:
+        """Whether snapshot and timestamp describe exactly what lies here, signed by who may."""
+        root = self.root().signed
+        timestamp = self._load("timestamp.json", Timestamp)
+        snapshot = self._load("snapshot.json", Snapshot)
+        if _missing("timestamp", root.roles["timestamp"], timestamp) or _missing(
+            "snapshot", root.roles["snapshot"], snapshot
+        ):
+            return False
+        listed = {**snapshot.signed.meta, "snapshot.json": timestamp.signed.snapshot_meta}
+        return all(self._describe(name) == meta for name, meta in listed.items())
+
+    def _describe(self, name: str) -> MetaFile:
+        data = (self._metadata / name).read_bytes()
+        version: int = Metadata.from_bytes(data).signed.version
+        return MetaFile.from_data(version, data, ["sha256"])
+
+    def _new_revoker(self, revocations: Revocations, version: int, now: datetime) -> None:
+        role = Targets(version=version, expires=_until(REVOKER, now))
+        self._write_files(role, {REVOKER_PATH: write_revocations(revocations)})
+        self._save(f"{REVOKER}.json", Metadata(role))
+
+    def _write_files(self, role: Targets, files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            path = self._targets / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data, 0o644)
+            role.targets[name] = TargetFile.from_data(name, data, ["sha256"])
+
+    def _read_target(self, name: str) -> bytes:
+        data = read_regular(self._targets / name, MAX_TARGET_BYTES)
+        if data is None:
+            raise FormatError(f"the trust set lacks its file {name}")
+        return data
+
+    def _load(self, name: str, kind: type[S]) -> Metadata[S]:
+        data = read_regular(self._metadata / name, MAX_METADATA_BYTES)
+        if data is None:
+            raise FormatError(f"the trust set lacks {name}")
+        try:
+            metadata: Metadata[S] = Metadata.from_bytes(data)
+        except RepositoryError as error:
+            raise FormatError(f"the trust set's {name} is not TUF metadata") from error
+        if metadata.signed.type != kind.type:
+            raise FormatError(f"the trust set's {name} is not of the type {kind.type}")
+        return metadata
+
+    def _save(self, name: str, metadata: Metadata[S]) -> None:
+        write_atomically(
+            self._metadata / name, metadata.to_bytes(JSONSerializer(compact=False)), 0o644
+        )
+
+
+def _appoint(root: Root, admins: Admins) -> None:
+    for role in ("root", "targets", "snapshot", "timestamp"):
+        for key in admins.keys:
+            root.add_key(tuf_key(key), role)
+        root.roles[role].threshold = admins.threshold if role in {"root", "targets"} else 1
+    for key in admins.revokers:
+        for role in ("snapshot", "timestamp"):
+            root.add_key(tuf_key(key), role)
+
+
+def _delegation(revokers: Sequence[PublicKey]) -> Delegations:
+    keys: dict[str, Key] = {(k := tuf_key(public)).keyid: k for public in revokers}
+    role = DelegatedRole(REVOKER, list(keys), 1, terminating=True, paths=[REVOKER_PATH])
+    return Delegations(keys, {REVOKER: role})
+
+
+def _missing(part: str, role: Role, metadata: Metadata[S]) -> list[Pending]:
+    signed = [k for k in role.keyids if k in metadata.signatures]
+    if len(signed) >= role.threshold:
+        return []
+    waiting = tuple(k for k in role.keyids if k not in metadata.signatures)
+    return [Pending(part, role.threshold - len(signed), waiting)]
+
+
+def _next(metadata: Metadata[S], role: str, now: datetime, *, keep_version: bool = False) -> None:
+    if not keep_version:
+        metadata.signed.version += 1
+    metadata.signed.expires = _until(role, now)
+    metadata.signatures.clear()
+
+
+def _until(role: str, now: datetime) -> datetime:
+    return _second(now) + LIFETIMES[role]
+
+
+def _second(now: datetime) -> datetime:
+    return now.replace(microsecond=0)
