@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pratique.confine import wire
 from pratique.confine.lock import OFFLINE_ENVIRONMENT, Lock, Profile
@@ -310,7 +311,7 @@ def _environment(lock: Lock) -> dict[str, str]:
 def _oom_kills() -> int:
     """How many processes the kernel has killed for memory since it started."""
     try:
-        with open("/proc/vmstat", encoding="ascii") as lines:  # noqa: PTH123  # read per job
+        with Path("/proc/vmstat").open(encoding="ascii") as lines:
             return next((int(x.split()[1]) for x in lines if x.startswith("oom_kill ")), 0)
     except OSError:
         return 0

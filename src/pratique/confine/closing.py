@@ -131,23 +131,24 @@ def _become_nobody(granted: Sequence[Grant], scratch: str) -> str:
     linux.set_filesystem_uid(OTHER_UID, OTHER_UID)
     try:
         for grant in granted:
-            os.close(os.open(grant.path, _opening(grant)))
+            _try(grant)
     except OSError as error:
         raise PermissionError(
             f"uid {OTHER_UID} could not open {error.filename}: {error.strerror}"
         ) from None
     finally:
         linux.set_filesystem_uid(0, 0)
-    if scratch:
-        os.chown(scratch, OTHER_UID, OTHER_UID)
+    for path in (scratch, f"{scratch}/home", f"{scratch}/shm") if scratch else ():
+        os.chown(path, OTHER_UID, OTHER_UID)
     os.setgroups([])
     os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
     os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
     return f"runs as uid {OTHER_UID}"
 
 
-def _opening(grant: Grant) -> int:
-    """How to try a grant out: as it will be used, without changing it."""
-    if grant.kind is grants.Kind.WRITE and not os.path.isdir(grant.path):
-        return os.O_WRONLY | os.O_CLOEXEC
-    return os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+def _try(grant: Grant) -> None:
+    """Tries a grant out as it will be used, without changing it; OSError where it is of no use."""
+    writes = grant.kind is grants.Kind.WRITE
+    if writes and not os.access(grant.path, os.R_OK | os.W_OK, effective_ids=True):
+        raise PermissionError(13, "not writable", grant.path)
+    os.close(os.open(grant.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))

@@ -14,16 +14,18 @@ import shutil
 import signal
 import socket
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
-from pratique.confine import closing, grants, linux, namespaces, view, wire
+from pratique.confine import closing, linux, namespaces, view, wire
 from pratique.confine.keeper import keep
 from pratique.confine.lock import Lock
 from pratique.confine.namespaces import Entered
 
 _REFUSED, _BROKEN = 3, 4
+_TEMPORARY = "/tmp"  # noqa: S108  # mode 0700, and a name that cannot be guessed
 Program = Callable[[], None]
 
 
@@ -57,9 +59,10 @@ def _scratch_directory(lock: Lock, entered: Entered) -> str:
         return ""
     if entered.complete:
         return view.SCRATCH
-    directory = tempfile.mkdtemp(prefix="pratique-")
-    for name in ("home", "shm"):
-        os.mkdir(f"{directory}/{name}", 0o700)
+    # Not tempfile: it would remember /tmp for the child, too. mkdir fails on a name that is taken.
+    directory = f"{_TEMPORARY}/pratique-{os.urandom(12).hex()}"
+    for path in (directory, f"{directory}/home", f"{directory}/shm"):
+        Path(path).mkdir(0o700)
     return directory
 
 
@@ -132,20 +135,15 @@ def _answer(start: wire.Start) -> int:
 
 
 def _serve(start: wire.Start) -> int:
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     module = importlib.import_module(start.module)
     with socket.socket(fileno=start.channel) as channel:
         module.main(channel)
     return 0
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    raise SystemExit(0)
-
-
 def _say(error: BaseException) -> None:
-    import traceback
-
+    """To the pipe that the parent keeps the end of."""
     traceback.print_exception(error, limit=-20)
     sys.stderr.flush()
 

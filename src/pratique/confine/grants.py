@@ -4,12 +4,12 @@ One list serves both file layers: the mount view shows these paths and no others
 these accesses and no others. Nothing here is ever writable but the lock's own.
 """
 
-import glob
 import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from pratique.confine import landlock
 from pratique.confine.landlock import Access
@@ -54,10 +54,10 @@ def grants(lock: Lock) -> list[Grant]:
     found = [Grant(path, Kind.LIBRARY) for path in _library_paths(lock)]
     data = [*_SYSTEM_DATA, *_PROC_FILES, *(_GPU_DATA if lock.gpu else ()), *lock.readable]
     found += [Grant(path, Kind.DATA) for path in data]
-    devices = [*_DEVICES, *(sorted(glob.glob("/dev/nvidia*")) if lock.gpu else ())]
+    devices = [*_DEVICES, *(_gpu_devices() if lock.gpu else ())]
     found += [Grant(path, Kind.DEVICE) for path in devices]
     found += [Grant(path, Kind.WRITE) for path in lock.writable]
-    return [grant for grant in dict.fromkeys(found) if os.path.exists(grant.path)]
+    return [grant for grant in dict.fromkeys(found) if Path(grant.path).exists()]
 
 
 def covered_secret(lock: Lock) -> tuple[str, str] | None:
@@ -73,13 +73,17 @@ def covered_secret(lock: Lock) -> tuple[str, str] | None:
 
 def missing(lock: Lock) -> list[str]:
     """Granted data that is not there: a child without its input would only fail later."""
-    return [path for path in (*lock.readable, *lock.writable) if not os.path.exists(path)]
+    return [path for path in (*lock.readable, *lock.writable) if not Path(path).exists()]
+
+
+def _gpu_devices() -> list[str]:
+    return sorted(str(path) for path in Path("/dev").glob("nvidia*"))
 
 
 def _library_paths(lock: Lock) -> Iterator[str]:
     yield from (path for path in sys.path if path.startswith("/") and path != "/")
     for prefix in (sys.prefix, sys.base_prefix):
-        yield from (os.path.join(prefix, name) for name in ("lib", "lib64", "pyvenv.cfg"))
+        yield from (f"{prefix}/{name}" for name in ("lib", "lib64", "pyvenv.cfg"))
     yield from _LOADER
     yield from _STORES
     if lock.gpu:

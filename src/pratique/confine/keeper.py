@@ -61,8 +61,8 @@ def _wake_on_signals(terminate: Callable[[], None]) -> int:
     for end in (readable, writable):
         os.set_blocking(end, False)
     signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.signal(signal.SIGTERM, lambda number, frame: terminate())
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: terminate())
     return readable
 
 

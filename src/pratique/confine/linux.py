@@ -7,14 +7,16 @@ in `pratique.confine.syscalls`.
 import ctypes
 import os
 import platform
+from collections.abc import Mapping
 from enum import IntFlag
+from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.prctl.argtypes = [ctypes.c_int, *([ctypes.c_ulong] * 4)]
 _libc.mount.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_ulong, ctypes.c_char_p]
 
-# prctl
+# Options of prctl(2).
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_READ, PR_CAPBSET_DROP = 1, 4, 23, 24
 PR_SET_SECUREBITS, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 28, 38, 39, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -24,7 +26,7 @@ _SECUREBITS_LOCKED = (
 _CAPABILITY_VERSION_3 = 0x20080522
 _LAST_POSSIBLE_CAPABILITY = 63
 
-# mount(2), umount2(2), mount_setattr(2)
+# Flags of mount(2), umount2(2), mount_setattr(2).
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
@@ -46,16 +48,14 @@ class Namespace(IntFlag):
     NET = 0x40000000
 
 
-class Architecture:
-    """The machine this process runs on, as the kernel's audit interface names it."""
+# The machines that have a lock, and their names in the kernel's audit interface (linux/audit.h).
+AUDIT_ARCHITECTURES: Mapping[str, int] = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-    AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-    @staticmethod
-    def name() -> str:
-        """`x86_64` or `aarch64`; another one is returned as it is and has no lock."""
-        machine = platform.machine()
-        return {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
+def architecture() -> str:
+    """`x86_64`, `aarch64`, or whatever else this machine calls itself."""
+    machine = platform.machine()
+    return {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 
 
 def check(result: int, what: str) -> int:
@@ -73,17 +73,17 @@ def syscall(number: int, *arguments: object) -> int:
 
 
 def prctl(option: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
-    """prctl(2)."""
+    """The system call of that name; each unused argument is 0, as the kernel asks."""
     return check(_libc.prctl(option, a, b, c, d), f"prctl({option})")
 
 
 def unshare(flags: Namespace) -> None:
-    """unshare(2), which Python has from 3.12 only."""
+    """The system call of that name, which Python has from 3.12 only."""
     check(_libc.unshare(int(flags)), f"unshare({flags!r})")
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
-    """mount(2)."""
+    """The system call of that name."""
     done = _libc.mount(
         os.fsencode(source), os.fsencode(target), kind.encode(), flags, options.encode() or None
     )
@@ -96,8 +96,8 @@ def unmount(target: str) -> None:
 
 
 def pivot_root(new: str, old: str) -> None:
-    """pivot_root(2)."""
-    number = _SYS_PIVOT_ROOT[Architecture.name()]
+    """The system call of that name."""
+    number = _SYS_PIVOT_ROOT[architecture()]
     check(syscall(number, os.fsencode(new), os.fsencode(old)), "pivot_root")
 
 
@@ -161,10 +161,12 @@ def install_filter(instructions: list[tuple[int, int, int, int]]) -> None:
 
     Guarantees that all threads have it, or raises OSError. Needs no_new_privs.
     """
-    array = (_FilterInstruction * len(instructions))(*instructions)
+    array = (_FilterInstruction * len(instructions))(
+        *(_FilterInstruction(*each) for each in instructions)
+    )
     program = _FilterProgram(len(instructions), array)
     set_mode_filter, all_threads = 1, 1
-    number = _SYS_SECCOMP[Architecture.name()]
+    number = _SYS_SECCOMP[architecture()]
     stuck = check(syscall(number, set_mode_filter, all_threads, ctypes.byref(program)), "seccomp")
     if stuck:
         raise OSError(f"thread {stuck} could not be confined")
@@ -173,7 +175,7 @@ def install_filter(instructions: list[tuple[int, int, int, int]]) -> None:
 def status_field(name: str, pid: str = "self") -> str:
     """One line's value of /proc/PID/status, or an empty string."""
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:  # noqa: PTH123  # runs per poll
+        with Path(f"/proc/{pid}/status").open(encoding="ascii", errors="replace") as lines:
             for line in lines:
                 if line.startswith(f"{name}:"):
                     return line.split(":", 1)[1].strip()

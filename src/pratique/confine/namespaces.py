@@ -7,6 +7,7 @@ ordinary user needs a user namespace for the others; root goes without it where 
 import errno
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from pratique.confine import linux
 from pratique.confine.linux import Namespace
@@ -84,8 +85,8 @@ def private_network() -> bool:
     with a private network, a container without one).
     """
     try:
-        with open("/proc/self/net/dev", encoding="ascii") as lines:
-            names = [line.split(":")[0].strip() for line in lines if ":" in line]
+        lines = Path("/proc/self/net/dev").read_text(encoding="ascii").splitlines()
+        names = [line.split(":")[0].strip() for line in lines if ":" in line]
     except OSError:
         return False
     # Tunnel templates (sit0, tunl0, …) exist in every namespace and are down; they carry no route.
@@ -94,8 +95,9 @@ def private_network() -> bool:
 
 def _is_down(interface: str) -> bool:
     try:
-        with open(f"/sys/class/net/{interface}/flags", encoding="ascii") as file:
-            return int(file.read(), 16) & 1 == 0
+        return (
+            int(Path(f"/sys/class/net/{interface}/flags").read_text(encoding="ascii"), 16) & 1 == 0
+        )
     except (OSError, ValueError):
         return False
 
@@ -133,7 +135,6 @@ def _write(path: str, text: str) -> None:
 
 def _kernel_setting(name: str) -> str:
     try:
-        with open(f"/proc/sys/{name}", encoding="ascii") as file:
-            return file.read().strip()
+        return Path(f"/proc/sys/{name}").read_text(encoding="ascii").strip()
     except OSError:
         return ""

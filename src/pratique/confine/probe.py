@@ -24,6 +24,31 @@ from pratique.errors import ConfinementError
 _JOB = "pratique.jobs.probe"
 _SECONDS = 60.0
 
+# Every escape that jobs/probe.py knows, by what it is after; one that is not answered is not held.
+ESCAPES: Mapping[str, tuple[str, ...]] = {
+    "network": (
+        *("tcp", "tcp-listen", "udp", "dns", "unix-socket", "abstract-socket"),
+        *("socket-pair", "raw-socket", "netlink", "io-uring"),
+    ),
+    "files": (
+        *("read-key", "read-key-by-link", "read-key-by-handle", "list-directory", "append-log"),
+        *("truncate-log", "truncate-by-open", "change-mode", "write-outside", "write-library"),
+        "unlink-log",
+    ),
+    "processes": (
+        *("signal-parent", "signal-by-owner", "signal-all", "ptrace-parent"),
+        *("read-parent-memory", "read-parent-environment", "read-parent-pages"),
+        *("steal-descriptor", "fork-bomb", "vfork", "execute", "execute-memory"),
+        "outlive-parent",
+    ),
+    "kernel": (
+        *("mount-file-system", "new-user-namespace", "join-namespace", "bpf", "userfaultfd"),
+        *("perf-events", "kernel-keys", "kernel-module", "kexec", "change-personality"),
+        *("shared-memory", "raise-limits", "dump-core", "regain-capabilities"),
+        "physical-memory",
+    ),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -116,9 +141,13 @@ def try_escapes(
     if not isinstance(result.outcome, Ok):
         return result, [Attempt(result.last_note or "start", profile, *_ending(result))]
     answers = json.loads(result.outcome.data)
-    found = [_attempt(name, profile, answer) for name, answer in answers.items()]
+    asked = only or tuple(name for group in ESCAPES.values() for name in group)
+    found = [_attempt(name, profile, answers.get(name, _UNANSWERED)) for name in asked]
     found += [Attempt(what, profile, held=False, detail="seen outside") for what in arrived]
     return result, found
+
+
+_UNANSWERED: Mapping[str, object] = {"reached": "no answer", "error": ""}
 
 
 def _attempt(name: str, profile: Profile, answer: Mapping[str, object]) -> Attempt:

@@ -21,12 +21,12 @@ _PROT_WRITE, _PROT_EXEC = 2, 4
 _SHARED_ANONYMOUS = 0x21
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
-# F_SETOWN, F_SETSIG, F_SETOWN_EX: any signal to anybody of the same uid, without kill(2).
-# F_NOTIFY, F_SETLEASE: learning of, and holding up, what others do with a file.
+# By number: F_SETOWN, F_SETSIG, F_SETOWN_EX give any signal to anybody of the same uid, without kill(2).
+# F_NOTIFY and F_SETLEASE give learning of, and holding up, what others do with a file.
 _FCNTL_REFUSED = (8, 10, 15, 1026, 1024)
 # TIOCSTI, TIOCLINUX, TIOCSETD: typing into a terminal. FIOSETOWN, SIOCSPGRP: as F_SETOWN.
 _IOCTL_REFUSED = (0x5412, 0x541C, 0x5423, 0x8901, 0x8902)
-# TCGETS (isatty), TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+# Is it a terminal, how wide, how much is there to read, block or not, close on exec.
 _IOCTL_HARMLESS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
 # Reading its own state, its thread's name, mapping names, huge pages, timer slack, vector length.
 _PRCTL_HARMLESS = (2, 3, 15, 16, 21, 23, 29, 30, 39, 40, 41, 42, 51, 64, 0x53564D41)
@@ -65,7 +65,7 @@ def program(policy: CallPolicy, architecture: str, pid: int) -> list[bpf.Instruc
         if policy.attributes:
             groups.append(syscalls.ATTRIBUTES)
     allowed = {n for group in groups for n in syscalls.table(group, architecture).values()}
-    audit = linux.Architecture.AUDIT[architecture]
+    audit = linux.AUDIT_ARCHITECTURES[architecture]
     return bpf.assemble(audit, allowed, rules, x32=architecture == "x86_64")
 
 
@@ -74,8 +74,8 @@ def install(policy: CallPolicy) -> str:
 
     Raises OSError where the kernel or the machine has no seccomp filter for us.
     """
-    architecture = linux.Architecture.name()
-    if architecture not in linux.Architecture.AUDIT:
+    architecture = linux.architecture()
+    if architecture not in linux.AUDIT_ARCHITECTURES:
         raise OSError(errno.ENOSYS, f"no filter for the machine {architecture}")
     instructions = program(policy, architecture, os.getpid())
     linux.install_filter(instructions)

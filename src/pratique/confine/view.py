@@ -8,6 +8,7 @@ name, size or mode can be asked for. Needs the capabilities of a namespace of ou
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pratique.confine import linux
 from pratique.confine.grants import Grant, Kind
@@ -41,10 +42,10 @@ def enter(granted: Sequence[Grant], scratch: int) -> bool:
     places = _places(granted)
     linux.unshare(linux.Namespace.MOUNT)
     linux.mount("none", "/", "", MS_REC | linux.MS_PRIVATE)
-    base = next(path for path in _BASES if os.path.isdir(path))
+    base = next(path for path in _BASES if Path(path).is_dir())
     linux.mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
     for name in ("new", "old"):
-        os.mkdir(f"{base}/{name}")
+        Path(base, name).mkdir()
     linux.pivot_root(base, f"{base}/old")
     os.chdir("/")
     linux.mount("tmpfs", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
@@ -77,19 +78,19 @@ def _places(granted: Sequence[Grant]) -> list[_Place]:
 
 
 def _bind(place: _Place) -> None:
-    source, target = "/old" + place.source, "/new" + place.target
-    if not os.path.exists(target):
-        if os.path.isdir(source):
-            os.makedirs(target, mode=0o755)
+    source, target = Path("/old" + place.source), Path("/new" + place.target)
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            target.mkdir()
         else:
-            os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-    linux.mount(source, target, "", MS_BIND | MS_REC)
-    linux.restrict_mount(target, _FLAGS[place.kind])
+            target.touch()
+    linux.mount(str(source), str(target), "", MS_BIND | MS_REC)
+    linux.restrict_mount(str(target), _FLAGS[place.kind])
 
 
 def _mount_proc() -> bool:
-    os.mkdir("/new/proc")
+    Path("/new/proc").mkdir()
     try:
         linux.mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
     except OSError:
@@ -101,9 +102,9 @@ def _mount_scratch(size: int) -> None:
     """Empty, private, of limited size; /dev/shm is a part of it."""
     if not size:
         return
-    os.mkdir("/new" + SCRATCH)
-    os.makedirs("/new/dev", exist_ok=True)
-    os.symlink(f"{SCRATCH}/shm", "/new/dev/shm")
+    Path("/new" + SCRATCH).mkdir()
+    Path("/new/dev").mkdir(exist_ok=True)
+    Path("/new/dev/shm").symlink_to(f"{SCRATCH}/shm")
     linux.mount("tmpfs", "/new" + SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},mode=700")
     for name in ("home", "shm"):
-        os.mkdir(f"/new{SCRATCH}/{name}", 0o700)
+        Path(f"/new{SCRATCH}", name).mkdir(0o700)

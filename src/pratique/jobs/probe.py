@@ -6,7 +6,9 @@ returns what it got hold of; raising, or returning nothing, means that it was re
 which also checks from outside that nothing arrived.
 """
 
-import contextlib
+# One signature for all escapes, names that say what is tried, the plainest calls a thief would use:
+# ruff: noqa: ARG001, D103, PTH101, PTH108, PTH118, PTH123, PTH208, PTH211, S606
+
 import ctypes
 import errno
 import json
@@ -162,7 +164,7 @@ def io_uring(targets: Targets) -> object:
 
 
 def _read(path: str) -> object:
-    with open(path, "rb") as file:  # noqa: PTH123  # the plainest way a thief would use
+    with open(path, "rb") as file:
         return file.read(16)
 
 
@@ -194,7 +196,7 @@ def list_directory(targets: Targets) -> object:
 
 
 def append_log(targets: Targets) -> object:
-    with open(targets.log, "ab") as file:  # noqa: PTH123
+    with open(targets.log, "ab") as file:
         return file.write(b"forged\n")
 
 
@@ -215,7 +217,7 @@ def change_mode(targets: Targets) -> object:
 
 
 def write_outside(targets: Targets) -> object:
-    with open(os.path.join(targets.directory, "planted"), "wb") as file:  # noqa: PTH123
+    with open(os.path.join(targets.directory, "planted"), "wb") as file:
         return file.write(b"x")
 
 
@@ -393,7 +395,7 @@ def dump_core(targets: Targets) -> object:
 
 
 def regain_capabilities(targets: Targets) -> object:
-    with open("/proc/self/status", encoding="ascii") as lines:  # noqa: PTH123
+    with open("/proc/self/status", encoding="ascii") as lines:
         fields = dict(line.split(":", 1) for line in lines)
     held = [name for name in ("CapEff", "CapPrm", "CapInh", "CapAmb") if int(fields[name], 16)]
     return ", ".join(held) or None
