@@ -4,44 +4,30 @@ They take the signed list and measured bytes and parse nothing else than bytes w
 that list.
 """
 
-import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pratique.admit.shape import read_bounded, refusing
-from pratique.attest.commit_proof import (
-    CommitProof,
-    ProvedFile,
-    load_proof,
-    small_files,
-    verify_commit_proof,
+from pratique.admit.commit import prove_commit
+from pratique.admit.shape import read_signed, refusing
+from pratique.attest.commit_proof import CommitProof
+from pratique.core.bundle import (
+    DOCUMENT,
+    MODEL,
+    PROVENANCE,
+    SUMS,
+    BundleDocument,
+    model_manifest,
+    sums_of,
 )
-from pratique.core.bundle import DOCUMENT, MODEL, PROVENANCE, SUMS, BundleDocument, sums_of
-from pratique.core.ids import Digest, GitId, RelPath, shown
+from pratique.core.ids import Digest, RelPath, shown
 from pratique.core.policy import Policy
 from pratique.errors import VerificationRefused
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
-from pratique.store import tree
 from pratique.store.content import differs
 from pratique.store.measure import Measured, Wanted
 
-_MAX_PROVENANCE_BYTES: Final = 64 * 2**20
-_BLOCK: Final = 2**20
 _SEAL_AGAIN: Final = "have the bundle sealed again; its vetter signed something inconsistent"
-
-
-def read_signed(root: Path, path: RelPath, digest: Digest, limit: int) -> bytes:
-    """Return the bytes of a payload file, which are exactly the signed ones.
-
-    Raises VerificationRefused if they are not, or are more than `limit`.
-    """
-    with refusing(), tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
-        data = read_bounded(descriptor, path, limit)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise differs(path)
-    return data
 
 
 def check_digests(found: Iterable[Measured], signed: Mapping[RelPath, Digest]) -> None:
@@ -116,40 +102,17 @@ def check_commit(root: Path, document: BundleDocument, policy: Policy) -> Commit
         raise VerificationRefused(
             "bundle.json claims a commit proof but names no commit", hint=_SEAL_AGAIN
         )
-    sha256 = {file.path: file.sha256 for file in document.files}
-    sizes = {RelPath(f.path.removeprefix(f"{MODEL}/")): f for f in document.model_files}
-    with refusing():
-        proof = load_proof(
-            {
-                path.removeprefix(f"{PROVENANCE}/"): read_signed(
-                    root, path, digest, _MAX_PROVENANCE_BYTES
-                )
-                for path, digest in sha256.items()
-                if path.startswith(f"{PROVENANCE}/git/")
-            }
-        )
-        files = {path: ProvedFile(f.size, f.sha256) for path, f in sizes.items()}
-        for path in small_files(proof, files):
-            blob = _blob_id(root, sizes[path].path, files[path])
-            files[path] = ProvedFile(files[path].size, files[path].sha256, blob)
-        return verify_commit_proof(
-            proof,
-            files,
-            commit=document.source.commit,
-            left_out=[*(a.path for a in document.absent), *(a.path for a in document.aside)],
-            signing_keys=policy.fetch.commit_signing_keys,
-        )
-
-
-def _blob_id(root: Path, path: RelPath, file: ProvedFile) -> GitId:
-    """The git blob id of a payload file, from bytes that are shown to be the signed ones."""
-    # SHA-1 is git's name for the bytes; what is believed is the SHA-256 beside it.
-    name = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
-    content = hashlib.sha256()
-    with tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
-        while block := os.read(descriptor, _BLOCK):
-            name.update(block)
-            content.update(block)
-    if content.hexdigest() != file.sha256:
-        raise differs(path)
-    return GitId(name.hexdigest())
+    provenance = {
+        RelPath(file.path.removeprefix(f"{PROVENANCE}/")): file.sha256
+        for file in document.files
+        if file.path.startswith(f"{PROVENANCE}/git/")
+    }
+    return prove_commit(
+        root / PROVENANCE,
+        provenance,
+        root / MODEL,
+        model_manifest(document),
+        commit=document.source.commit,
+        left_out=[*(a.path for a in document.absent), *(a.path for a in document.aside)],
+        signing_keys=policy.fetch.commit_signing_keys,
+    )

@@ -1,7 +1,7 @@
 """Open what was admitted earlier. Nothing is taken on the record's word: every process verifies again.
 
 1. the store's owner and modes; find the record by name, label or id
-2. signatures, roles, expiry, revocation, age of the trust, as of now
+2. signatures, roles, expiry, revocation, age of the trust (with the serving grace), as of now
 3. the record is about what was signed; SHA256SUMS and bundle.json are the signed ones
 4. the stored bytes: signed chunk digests on all cores, or SHA-256 under `crypto = "fips"`
 """
@@ -10,12 +10,12 @@ from datetime import datetime
 from pathlib import Path
 
 from pratique.admit.admitted import AdmittedBundle
-from pratique.admit.checks import check_listed, check_sums, read_signed
+from pratique.admit.checks import check_listed, check_sums
 from pratique.admit.record import admitted_bundle
-from pratique.admit.shape import MAX_SIGNATURE_BYTES, refusing
+from pratique.admit.shape import MAX_SIGNATURE_BYTES, read_signed, refusing
 from pratique.admit.verify import wanted_digests
-from pratique.attest.home import installed_trust
-from pratique.attest.trustroot import TrustRoot
+from pratique.attest.install import installed_trust
+from pratique.attest.trustroot import SERVING_GRACE, TrustRoot
 from pratique.attest.verify import VerifiedStatement, verify_signatures
 from pratique.core.bundle import DOCUMENT, SUMS
 from pratique.core.ids import Digest, RelPath
@@ -83,6 +83,7 @@ def check_signatures(
             now=now,
             rules=policy.trust,
             crypto=policy.crypto,
+            grace=SERVING_GRACE,
         )
     if statement.bundle_id != record.bundle_id:
         raise VerificationRefused(

@@ -101,7 +101,11 @@ def admitted_bundle(
         document=document,
         approvals=tuple(statement.approvals),
         permitted_rungs=tuple(rung for rung in policy.serve.rungs if rung in permitted),
-        permitted_variants=tuple(statement.variants),
+        permitted_variants=tuple(
+            v.name
+            for v in document.variants
+            if statement.variants is None or v.name in statement.variants
+        ),
         expires=statement.expires,
         statement=statement,
         content=content,

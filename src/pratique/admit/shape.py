@@ -5,6 +5,7 @@ Only names and sizes are looked at. A link, a special file, an empty folder, a t
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from pratique.core.bundle import DOCUMENT, PAYLOAD, SIGNATURES, SUMS
-from pratique.core.ids import RelPath, shown
+from pratique.core.ids import Digest, RelPath, shown
 from pratique.errors import FormatError, UnreadableInput, VerificationRefused
 from pratique.store import tree
+from pratique.store.content import differs
 
 MAX_SIGNATURE_FILES: Final = 32
 MAX_SIGNATURE_BYTES: Final = 256 * 2**20
@@ -109,3 +111,15 @@ def read_bounded(descriptor: int, path: str, limit: int) -> bytes:
     if not left:
         raise VerificationRefused(f"{shown(path)} is larger than {limit} bytes", hint=_AGAIN)
     return b"".join(parts)
+
+
+def read_signed(root: Path, path: RelPath, digest: Digest, limit: int) -> bytes:
+    """Return the bytes of a payload file, which are exactly the signed ones.
+
+    Raises VerificationRefused if they are not, or are more than `limit`.
+    """
+    with refusing(), tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
+        data = read_bounded(descriptor, path, limit)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise differs(path)
+    return data

@@ -9,7 +9,7 @@
 7. the commit proof ties the model's files to the commit
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from pratique.attest.trustroot import TrustRoot
 from pratique.attest.values import Step
 from pratique.attest.verify import VerifiedStatement, verify_signatures
 from pratique.core.bundle import MODEL
-from pratique.core.ids import RelPath, shown
+from pratique.core.ids import Digest, RelPath, shown
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.proof import mint
@@ -58,10 +58,8 @@ def verify_bundle(
     steps.add("shape", f"{len(shape.files)} files, {len(shape.signatures)} signatures")
     statement = signed_statement(shape, trust=trust, policy=policy, now=now)
     steps.extend(statement)
-    refuse_other_files(shape.files, tuple(statement.files))
+    found = measure_payload(shape, statement.files, policy, progress)
     steps.add("listing", "nothing extra, missing, linked or renamed")
-    found = _measure(shape.payload, statement, policy, progress)
-    check_digests(found, statement.files)
     steps.add("content", f"SHA-256 of {len(found)} files, {sum(f.size for f in found)} bytes")
     check_sums(shape.payload, statement.files)
     steps.add("sums", "SHA256SUMS lists what the signature covers")
@@ -106,7 +104,7 @@ def verify_part(
             hint=f"give a path as in payload/, such as {MODEL}/config.json",
         )
     refuse_other_files([p for p in shape.files if _is_under(p, only)], chosen)
-    check_digests(_measure(shape.payload, statement, policy, None, chosen), statement.files)
+    check_digests(_measure(shape.payload, chosen, policy, None), statement.files)
     steps.add("content", f"SHA-256 of {len(chosen)} of {len(statement.files)} files")
 
 
@@ -125,12 +123,24 @@ def wanted_digests(policy: Policy) -> Wanted:
     return Wanted.SHA256 if policy.crypto == "fips" else Wanted.BOTH
 
 
-def _measure(
-    payload: Path,
-    statement: VerifiedStatement,
+def measure_payload(
+    shape: Shape,
+    signed: Mapping[RelPath, Digest],
     policy: Policy,
-    progress: Progress | None,
-    chosen: list[RelPath] | None = None,
+    progress: Progress | None = None,
+) -> list[Measured]:
+    """Hash a payload that is to be exactly `signed`.
+
+    Raises VerificationRefused naming the first file that is extra, missing or different.
+    """
+    refuse_other_files(shape.files, tuple(signed))
+    found = _measure(shape.payload, tuple(signed), policy, progress)
+    check_digests(found, signed)
+    return found
+
+
+def _measure(
+    payload: Path, paths: Sequence[RelPath], policy: Policy, progress: Progress | None
 ) -> list[Measured]:
     with refusing(), tree.opened_folder(payload) as folder:
 
@@ -138,7 +148,7 @@ def _measure(
             with refusing(), tree.opened(folder, path) as descriptor:
                 return measure(descriptor, path, wanted_digests(policy), progress=progress)
 
-        sizes = [(path, tree.size_of(folder, path)) for path in chosen or statement.files]
+        sizes = [(path, tree.size_of(folder, path)) for path in paths]
         return measure_all(sizes, work, progress=progress, what="verifying")
 
 

@@ -16,7 +16,6 @@ from pratique.attest.keys import Signer
 from pratique.core.bundle import (
     DOCUMENT,
     PAYLOAD,
-    PROVENANCE,
     SUMS,
     AbsentFile,
     BundleDocument,
@@ -158,7 +157,9 @@ def _prove_again(snapshot: Snapshot, absent: tuple[AbsentFile, ...], policy: Pol
         raise FormatError(
             f"{snapshot.label} claims a commit proof but has none", hint="fetch it again"
         )
-    objects = {file.path: file.sha256 for file in hash_tree(provenance) if file.path.startswith("git/")}
+    objects = {
+        file.path: file.sha256 for file in hash_tree(provenance) if file.path.startswith("git/")
+    }
     prove_commit(
         provenance,
         objects,

@@ -1,0 +1,77 @@
+"""`pratique seal`: vet again, then sign a self-contained bundle."""
+
+from pathlib import Path
+
+import click
+
+from pratique.cli.context import Context, pass_context, print_json
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    epilog="Example:  pratique seal ~/.local/share/pratique/quarantine/ORG--NAME@SHA --key vetter.key"
+)
+@click.argument("snapshot", type=_PATH)
+@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.option("--key", type=_PATH, help="The vetter's private key (`pratique keys new`).")
+@click.option("--password-file", type=_PATH, help="Holds the key's password, if it has one.")
+@click.option("-o", "--output", type=_PATH, help="The bundle, or a folder for it [.].")
+@click.option("--check", type=_PATH, help="Rebuild this bundle and compare; signs nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@pass_context
+def command(
+    context: Context,
+    *,
+    snapshot: Path,
+    policy: str,
+    key: Path | None,
+    password_file: Path | None,
+    output: Path | None,
+    check: Path | None,
+    as_json: bool,
+) -> None:
+    """Vet SNAPSHOT again and seal it into a signed bundle; prints the bundle's path.
+
+    SNAPSHOT is what `fetch` made, or a bare model directory. Vetting, the commit proof and every
+    digest are done again on the bytes that are copied; a file that changed meanwhile is refused.
+    """
+    from pratique.attest.keys import load_signer
+    from pratique.cli.key_password import password_prompt
+    from pratique.cli.progress_bar import progress_bar
+    from pratique.cli.verdict_text import verdict_printer
+    from pratique.errors import SealError
+    from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
+    from pratique.formats.policy import load_policy
+    from pratique.vet import LocalGate
+
+    rules = load_policy(policy)
+    request = SealRequest(snapshot, rules, output)
+    gate, show = LocalGate(rules), verdict_printer(context)
+    if check is not None:
+        with progress_bar(context) as progress:
+            document = check_reproducible(request, check, gate, on_verdict=show, progress=progress)
+        context.err.print(f"{document.label}: sealing this snapshot gives the same bytes")
+        return
+    if key is None:
+        raise SealError(
+            "no key was given", hint="make one with `pratique keys new`, then --key FILE"
+        )
+    if not key.is_file():
+        raise SealError(f"there is no key {key}", hint="make one with `pratique keys new`")
+    with progress_bar(context) as progress:
+        bundle = vet_and_seal(
+            request,
+            gate,
+            # Asked for only after the gate has answered: no key in memory while hostile bytes are read.
+            lambda: load_signer(key, password_prompt(key, password_file)),
+            on_verdict=show,
+            progress=progress,
+        )
+    if as_json:
+        print_json(
+            "seal",
+            {"bundle": str(bundle.path), "bundle_id": bundle.bundle_id, "label": bundle.label},
+        )
+    else:
+        click.echo(bundle.path)

@@ -1,0 +1,149 @@
+"""`pratique verify`: check a bundle's signatures and every byte, where it lies."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pratique.cli.context import Context, pass_context, print_json
+from pratique.errors import PratiqueError
+
+if TYPE_CHECKING:
+    from pratique.admit.admitted import VerifiedBundle
+    from pratique.attest.trustroot import TrustRoot
+    from pratique.attest.values import Step
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(epilog="Example:  pratique verify sample@0a1b2c3d.bundle")
+@click.argument("bundle", type=_PATH)
+@click.option("--trust", "trust_dir", type=_PATH, help="Use this trust instead of the home's.")
+@click.option("--root-fingerprint", help="Which root --trust must have: 64 hex digits or 8 words.")
+@click.option("--only", metavar="PATH", help="Check this file or folder of the payload alone.")
+@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.option("--json", "as_json", is_flag=True, help="Print each step as JSON.")
+@pass_context
+def command(
+    context: Context,
+    *,
+    bundle: Path,
+    trust_dir: Path | None,
+    root_fingerprint: str | None,
+    only: str | None,
+    policy: str,
+    as_json: bool,
+) -> None:
+    """Verify BUNDLE against a trust root: signatures, roles, every byte, the commit proof.
+
+    Says whose root was used. A file that was changed, added, removed or renamed is named.
+    """
+    from pratique.admit.verify import verify_bundle, verify_part
+    from pratique.cli.progress_bar import progress_bar
+    from pratique.formats.policy import load_policy
+
+    rules = load_policy(policy)
+    trust = _trust(context, trust_dir, root_fingerprint)
+    steps: list[Step] = []
+    now = datetime.now(UTC)
+    verified = None
+    try:
+        with progress_bar(context) as progress:
+            if only is None:
+                verified = verify_bundle(
+                    bundle, trust=trust, policy=rules, now=now, progress=progress, note=steps.append
+                )
+            else:
+                verify_part(bundle, only, trust=trust, policy=rules, now=now, note=steps.append)
+    except PratiqueError as error:
+        if as_json:
+            print_json("verify", _json(bundle, trust, steps, refused=error))
+        raise
+    if as_json:
+        print_json("verify", _json(bundle, trust, steps, verified=verified))
+        return
+    _say(context, bundle, trust, steps, verified)
+
+
+def _trust(context: Context, directory: Path | None, fingerprint: str | None) -> "TrustRoot":
+    from pratique.attest.install import installed_trust, trust_from_directory
+    from pratique.errors import UsageError
+
+    if directory is not None:
+        return trust_from_directory(directory, fingerprint)
+    if fingerprint is not None:
+        raise UsageError("--root-fingerprint needs --trust", hint="give --trust DIR with it")
+    return installed_trust(context.home)
+
+
+def _json(
+    bundle: Path,
+    trust: "TrustRoot",
+    steps: "list[Step]",
+    *,
+    verified: "VerifiedBundle | None" = None,
+    refused: PratiqueError | None = None,
+) -> dict[str, object]:
+    value: dict[str, object] = {
+        "bundle": str(bundle),
+        "verified": refused is None,
+        "trust": {
+            "enclave": trust.enclave,
+            "root": trust.fingerprint,
+            "source": trust.source,
+            "as_of": trust.as_of.isoformat(),
+        },
+        "steps": [{"step": step.name, "detail": step.detail} for step in steps],
+    }
+    if refused is not None:
+        value["refused"] = {"message": refused.message, "hint": refused.hint}
+    if verified is not None:
+        value |= _proof(verified)
+    return value
+
+
+def _proof(verified: "VerifiedBundle") -> dict[str, Any]:
+    statement, document = verified.statement, verified.document
+    return {
+        "bundle_id": verified.bundle_id,
+        "label": document.label,
+        "repo": document.source.repo,
+        "commit": document.source.commit,
+        "commit_proof": document.commit_proof,
+        "signers": [
+            {
+                "role": str(signer.role),
+                "person": signer.person,
+                "identity": str(signer.identity),
+                "signed_at": signer.signed_at.isoformat() if signer.signed_at else None,
+            }
+            for signer in statement.signers
+        ],
+        "rungs": list(statement.rungs),
+        "expires": statement.expires.isoformat() if statement.expires else None,
+    }
+
+
+def _say(
+    context: Context,
+    bundle: Path,
+    trust: "TrustRoot",
+    steps: "list[Step]",
+    verified: "VerifiedBundle | None",
+) -> None:
+    from rich.markup import escape
+
+    from pratique.cli.verdict_text import plain
+
+    err = context.err
+    for step in steps if context.verbose else ():
+        err.print(f"  {escape(step.name)}: {escape(plain(step.detail))}")
+    root = f"root {trust.fingerprint[:16]} of enclave {trust.enclave}, from {trust.source}"
+    err.print(f"trust: {escape(plain(root))}")
+    if verified is None:
+        err.print(f"part of {escape(str(bundle))} is as signed; the rest was not looked at")
+        return
+    signers = ", ".join(f"{s.person} ({s.role})" for s in verified.statement.signers)
+    err.print(f"signed by {escape(plain(signers))}")
+    click.echo(f"{verified.document.label} {verified.bundle_id}")

@@ -1,0 +1,253 @@
+"""Approve: a second person vets the bundle again, under their own policy, and signs what they accept.
+
+What is signed names the bundle id, the policy, every allowance that the verdict rests on, the rungs
+and variants that may run, scope, reason and expiry. Nobody approves an allowance of their own.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pratique.admit.checks import check_commit, check_document, check_sums
+from pratique.admit.shape import Shape, look_at
+from pratique.admit.verify import measure_payload, wanted_digests
+from pratique.attest.approvals import read_approval, write_approval
+from pratique.attest.envelope import read
+from pratique.attest.install import installed_trust
+from pratique.attest.keys import Signer
+from pratique.attest.sign import sign_approval, signature_name
+from pratique.attest.statement import read_header
+from pratique.attest.values import Approval, Role, Scope
+from pratique.core.bundle import SIGNATURES, SUMS, BundleDocument, bundle_id_of, model_manifest
+from pratique.core.candidate import Candidate, Gate
+from pratique.core.findings import Verdict, VerdictState
+from pratique.core.ids import BundleId, Digest, RelPath, shown
+from pratique.core.manifest import parse_sha256sums
+from pratique.core.policy import Allowance, Policy, RungName
+from pratique.core.progress import Progress
+from pratique.core.stages import Stage
+from pratique.errors import (
+    ApprovalNeeded,
+    FormatError,
+    SealError,
+    UnreadableInput,
+    UsageError,
+    VerificationRefused,
+    VettingRefused,
+)
+from pratique.store import disk
+
+_MAX_FILE_BYTES: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the approver decides. `rungs` None: all that the policy permits."""
+
+    policy: Policy
+    reason: str
+    now: datetime
+    valid_for: timedelta = timedelta(days=90)
+    scope: Scope = field(default=Scope())
+    rungs: tuple[RungName, ...] | None = None
+
+
+def vet_for_approval(
+    bundle: Path,
+    terms: Terms,
+    gate: Gate,
+    *,
+    on_verdict: Callable[[Verdict], None],
+    progress: Progress | None = None,
+) -> Approval:
+    """Look at every byte of a bundle again and return what there is to sign.
+
+    Guarantees that the payload is consistent in itself (SHA256SUMS, bundle.json, chunk digests,
+    commit proof) and that the gate passes it under the approver's policy. Does NOT say who sealed
+    it: `verify` does, with a trust root.
+
+    Raises:
+        VerificationRefused: the payload contradicts itself.
+        VettingRefused, ApprovalNeeded: the gate's answer.
+        UsageError: the approval would be longer than the policy permits.
+    """
+    if terms.valid_for > timedelta(days=terms.policy.trust.max_approval_days):
+        raise UsageError(
+            f"the policy permits approvals of at most {terms.policy.trust.max_approval_days} days",
+            hint="give a shorter --expires",
+        )
+    shape = look_at(bundle)
+    document, bundle_id = _consistent(shape, terms.policy, progress)
+    verdict = gate.judge(
+        Candidate(
+            name=document.name,
+            root=shape.payload / "model",
+            repo=document.source.repo,
+            commit=document.source.commit,
+        ),
+        Stage.CONTENT,
+    )
+    on_verdict(verdict)
+    _require_pass(document, verdict)
+    rungs = terms.rungs or terms.policy.serve.rungs
+    return Approval(
+        bundle_id=bundle_id,
+        name=document.label,
+        policy=verdict.policy,
+        issued=terms.now,
+        expires=terms.now + terms.valid_for,
+        reason=terms.reason,
+        allowances=accepted_allowances(terms.policy, verdict),
+        rungs=tuple(rung for rung in rungs if rung in terms.policy.serve.rungs),
+        variants=tuple(variant.name for variant in document.variants),
+        scope=terms.scope,
+    )
+
+
+def sign_and_attach(bundle: Path, approval: Approval, signer: Signer, home: Path) -> Path:
+    """Sign `approval` and put the signature into the bundle; return its path.
+
+    Raises SealError if an allowance is the signer's own, as far as the trust in `home` tells.
+    """
+    refuse_own_allowances(approval, signer, home)
+    return attach(bundle, sign_approval(approval, signer))
+
+
+def attach(bundle: Path, signature: bytes) -> Path:
+    """Put an approver's signature file into a bundle under the next free name, in one step."""
+    folder = bundle / SIGNATURES
+    with disk.storing(str(folder)):
+        if not folder.is_dir():
+            raise UnreadableInput(f"{bundle} is not a bundle", hint="give the path of a .bundle")
+        present = {entry.name: entry for entry in folder.iterdir()}
+        for entry in present.values():
+            if entry.is_file() and entry.read_bytes() == signature:
+                return entry
+        target = folder / signature_name(Role.APPROVER, list(present))
+        disk.replace_file(target, signature)
+    return target
+
+
+def refuse_own_allowances(approval: Approval, signer: Signer, home: Path) -> None:
+    """Raise SealError if the signer wrote one of the allowances that they are to approve.
+
+    Who the signer is, only a trust root can say; without one, verification refuses it later.
+    """
+    try:
+        person = installed_trust(home).person(signer.identity)
+    except VerificationRefused:
+        person = None
+    names = {signer.key_id}
+    if person is not None:
+        names |= {person.name.casefold(), *(i.subject.casefold() for i in person.identities)}
+    for allowance in approval.allowances:
+        if allowance.owner.strip().casefold() in names:
+            raise SealError(
+                f"{shown(allowance.owner)} wrote the allowance for {allowance.check} "
+                "and cannot approve it",
+                hint="have somebody else approve",
+            )
+
+
+# --- signing elsewhere --------------------------------------------------------------------------------
+
+
+def write_request(path: Path, approval: Approval) -> None:
+    """Write what is to be signed, to be carried to where the key is."""
+    with disk.storing(str(path)):
+        disk.replace_file(path, write_approval(approval))
+
+
+def read_request(path: Path) -> Approval:
+    """Read a request. Raises FormatError unless it is exactly what `write_request` writes."""
+    data = _read(path)
+    approval = read_approval(read_header(data))
+    if write_approval(approval) != data:
+        raise FormatError(f"{path} is not in the form of this version's approval requests")
+    return approval
+
+
+def write_signature(path: Path, approval: Approval, signer: Signer, home: Path) -> None:
+    """Sign a request and write the signature, to be carried back and attached."""
+    refuse_own_allowances(approval, signer, home)
+    signature = sign_approval(approval, signer)
+    with disk.storing(str(path)):
+        disk.replace_file(path, signature)
+
+
+def attach_from_file(bundle: Path, signature: Path) -> Path:
+    """Put a signature that was made elsewhere into `bundle`, if it approves this very bundle.
+
+    Does NOT verify it: `verify` does, with a trust root.
+    """
+    data = _read(signature)
+    approval = read_approval(read_header(read(data).payload))
+    shape = look_at(bundle)
+    expected = bundle_id_of((shape.payload / SUMS).read_bytes())
+    if approval.bundle_id != expected:
+        raise SealError(
+            f"{signature} approves the bundle {approval.bundle_id[:16]}, this is {expected[:16]}",
+            hint="attach it to the bundle that the request was made for",
+        )
+    return attach(bundle, data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UnreadableInput(
+            f"{path} cannot be read: {error.strerror}", hint="check it"
+        ) from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise FormatError(f"{path} is too large for an approval")
+    return data
+
+
+# --- what stands behind it ----------------------------------------------------------------------------
+
+
+def accepted_allowances(policy: Policy, verdict: Verdict) -> tuple[Allowance, ...]:
+    """The policy's allowances that answer for a finding of this verdict."""
+    answered = {
+        (finding.check, finding.digest, finding.allowed_by)
+        for finding in verdict.findings
+        if finding.allowed_by is not None
+    }
+    return tuple(a for a in policy.allow if (a.check, a.digest, a.reason) in answered)
+
+
+def _consistent(
+    shape: Shape, policy: Policy, progress: Progress | None
+) -> tuple[BundleDocument, BundleId]:
+    """Hold the payload to its own SHA256SUMS and bundle.json; return document and bundle id."""
+    sums = (shape.payload / SUMS).read_bytes()
+    listed: Mapping[RelPath, Digest] = {
+        **parse_sha256sums(sums),
+        SUMS: Digest(bundle_id_of(sums)),
+    }
+    found = measure_payload(shape, listed, policy, progress)
+    check_sums(shape.payload, listed)
+    document = check_document(shape.payload, listed, found, wanted_digests(policy))
+    check_commit(shape.payload, document, policy)
+    return document, bundle_id_of(sums)
+
+
+def _require_pass(document: BundleDocument, verdict: Verdict) -> None:
+    match verdict.state:
+        case VerdictState.PASSED:
+            if verdict.subject.digest != model_manifest(document).digest:
+                raise RuntimeError("the gate judged other files than the bundle's")
+        case VerdictState.NEEDS_APPROVAL:
+            raise ApprovalNeeded(
+                f"{document.label} needs an allowance under policy {verdict.policy.name}",
+                hint="somebody else adds the allowance to the policy; then approve",
+            )
+        case VerdictState.FAILED:
+            raise VettingRefused(
+                f"{document.label} was refused under policy {verdict.policy.name}",
+                hint="do not carry it; see the findings above",
+            )
