@@ -8,6 +8,7 @@ Administrators hold root, targets, snapshot and timestamp. A revoker may hold th
 it adds revocations and dates the set, and can change neither people nor policies.
 """
 
+import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,6 +114,11 @@ class Repository:
                 hint="make one with `pratique trust init DIR`",
             )
         return versions[-1]
+
+    def fingerprint(self) -> str:
+        """Return the hex SHA-256 of the newest root: what is read aloud at installation."""
+        newest = self._metadata / f"{self.root_version()}.root.json"
+        return hashlib.sha256(newest.read_bytes()).hexdigest()
 
     def trust(self) -> TrustFile:
         """Return `trust.toml` as it stands, signed or not."""

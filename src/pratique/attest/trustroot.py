@@ -81,6 +81,11 @@ class TrustRoot(Proof):
         return self._file.enclave
 
     @property
+    def file(self) -> TrustFile:
+        """The whole of `trust.toml`."""
+        return self._file
+
+    @property
     def issued(self) -> datetime:
         """When its authors last changed it."""
         return self._file.issued

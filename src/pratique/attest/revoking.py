@@ -1,0 +1,35 @@
+"""Changing revocation lists: adding an entry, and undoing one with the signers' authority."""
+
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from pratique.attest.trustfile import Revocation, Revocations, first_problem
+from pratique.errors import UsageError
+
+
+def revocation(*, kind: str, what: str, reason: str, at: datetime) -> Revocation:
+    """Return a checked revocation. Raises UsageError if `what` is no id of that kind."""
+    try:
+        return Revocation.model_validate({"kind": kind, "id": what, "reason": reason, "at": at})
+    except ValidationError as error:
+        raise UsageError(
+            f"this cannot be revoked: {first_problem(error)}",
+            hint="give the whole id, 64 hex digits; for an identity the person's name or address",
+        ) from error
+
+
+def with_revocation(old: Revocations, entry: Revocation) -> Revocations:
+    """Return `old` with `entry`; of two for one thing the earlier time stays."""
+    same = [r for r in old.revoked if (r.kind, r.id) == (entry.kind, entry.id) and r.at <= entry.at]
+    if same:
+        return old
+    others = tuple(r for r in old.revoked if (r.kind, r.id) != (entry.kind, entry.id))
+    return old.model_copy(update={"revoked": (*others, entry)})
+
+
+def lifted(old: Revocations, entry: Revocation) -> Revocations:
+    """Return `old` without what `entry` names, which also undoes earlier emergency revocations."""
+    others = tuple(r for r in old.revoked if (r.kind, r.id) != (entry.kind, entry.id))
+    before = tuple(r for r in old.lifted if (r.kind, r.id) != (entry.kind, entry.id))
+    return old.model_copy(update={"revoked": others, "lifted": (*before, entry)})
