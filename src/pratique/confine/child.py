@@ -115,8 +115,9 @@ class Child:
         status = self._report.get("ended")
         if not isinstance(status, int):
             return Died(signal.SIGKILL)  # the keeper was killed, and took the child with it
-        if self._report.get("over_memory") is True:
-            return OutOfMemory()
+        over = self._report.get("over")
+        if over:
+            return OutOfMemory() if over == "memory" else Failed("TooManyThreads")
         if os.WIFSIGNALED(status):
             return self._killed(os.WTERMSIG(status))
         code = os.waitstatus_to_exitcode(status)

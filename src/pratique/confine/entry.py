@@ -76,8 +76,9 @@ def _child(start: wire.Start, lock: Lock, entered: Entered, scratch: str, gate: 
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else _BROKEN
     except BaseException as error:  # noqa: BLE001  # the last frame: whatever it is becomes an outcome
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):  # a hostile exception may not even be printable
             _say(error)
+        with contextlib.suppress(OSError):
             wire.send_error(start.out, error)
     finally:
         os._exit(status)

@@ -1,4 +1,4 @@
-"""The keeper of one child: ends it with the parent, at its memory limit, or when asked to.
+"""The keeper of one child: ends it with the parent, at a measured limit, or when asked to.
 
 The keeper reads nothing from the child. It runs outside of the lock, holds no secret, and ends as
 soon as the child has ended and been waited for, so that no zombie and no orphan is left.
@@ -18,32 +18,41 @@ _POLL_MILLISECONDS = 50
 def keep(child: int, life: int, control: int, lock: Lock) -> None:
     """Waits for the child and reports on `control` how it ended: `{"ended": status, …}`.
 
-    Kills it when `life` ends (the parent is gone, or gives it up) or when its memory exceeds the
-    lock's. SIGTERM to the keeper is passed on to the child.
+    Kills it when `life` ends (the parent is gone, or gives it up) or when its memory or the number
+    of its threads exceeds the lock's. SIGTERM to the keeper is passed on to the child.
     """
     wakeup = _wake_on_signals(lambda: os.kill(child, signal.SIGTERM))
     wire.send_line(control, {"pid": child})
     poll = select.poll()
     poll.register(life, select.POLLIN | select.POLLHUP)
     poll.register(wakeup, select.POLLIN)
-    over_limit = False
-    timeout = None if lock.memory is None else _POLL_MILLISECONDS
+    over = ""
     while True:
         ended, status, usage = os.wait4(child, os.WNOHANG)
         if ended:
             seconds = usage.ru_utime + usage.ru_stime
-            report = {"ended": status, "over_memory": over_limit, "cpu_seconds": seconds}
+            report = {"ended": status, "over": over, "cpu_seconds": seconds}
             wire.send_line(control, report)
             return
-        events = dict(poll.poll(timeout))
+        events = dict(poll.poll(_POLL_MILLISECONDS))
         if life in events:
             os.kill(child, signal.SIGKILL)
             poll.unregister(life)
         if wakeup in events:
             _drain(wakeup)
-        if lock.memory is not None and memory_use(child) > lock.memory:
-            over_limit = True
+        if not over and (over := _over_limit(child, lock)):
             os.kill(child, signal.SIGKILL)
+
+
+def _over_limit(child: int, lock: Lock) -> str:
+    """Which measured limit is exceeded: `memory`, `threads`, or none.
+
+    No resource limit counts shared memory, or the threads of root.
+    """
+    if lock.memory is not None and memory_use(child) > lock.memory:
+        return "memory"
+    threads = linux.status_field("Threads", str(child))
+    return "threads" if threads and int(threads) > lock.threads else ""
 
 
 def memory_use(pid: int) -> int:

@@ -1,0 +1,159 @@
+"""Every known way out of a child, tried by hostile code under the real lock: all refused.
+
+The same attempts are made without a lock, and most of them work: so the refusals are the lock's.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from tests.support import confined
+
+from pratique.confine import Form, Profile, Requirement
+from pratique.confine import probe as probes
+
+ESCAPES = [name for group in probes.ESCAPES.values() for name in group]
+# What an ordinary process may do to its own user's things; the rest needs root or a kernel option.
+WORK_WITHOUT_A_LOCK = [
+    *("tcp", "tcp-listen", "udp", "dns", "unix-socket", "abstract-socket", "socket-pair"),
+    *("netlink", "read-key", "list-directory", "append-log", "truncate-by-open"),
+    *("truncate-log", "change-mode", "write-outside", "signal-parent", "signal-by-owner"),
+    *("read-parent-environment", "read-parent-pages", "steal-descriptor", "fork-bomb", "vfork"),
+    *("execute", "execute-memory", "outlive-parent", "change-personality", "unlink-log"),
+]
+
+
+@pytest.fixture(scope="module")
+def attempts():
+    """One child per profile tries everything; each test below looks at one attempt."""
+    found = {}
+    for profile in Profile:
+        _, tried = probes.try_escapes(profile, Requirement.REDUCED)
+        found |= {(profile, attempt.escape): attempt for attempt in tried}
+    return found
+
+
+@pytest.mark.parametrize("profile", list(Profile))
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_escape_is_refused(attempts, escape, profile):
+    attempt = attempts[profile, escape]
+    assert attempt.held, attempt.detail
+
+
+def test_nothing_arrived_outside(attempts):
+    assert {escape for _, escape in attempts} == set(ESCAPES)
+
+
+def test_every_escape_of_the_program_is_expected_by_the_prober():
+    source = "import json, pratique.jobs.probe as p; print(json.dumps(list(p.ESCAPES)))"
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True)
+    assert sorted(json.loads(done.stdout)) == sorted(ESCAPES)
+
+
+def test_the_attempts_are_real(tmp_path):
+    """Without the lock the very same code gets out, and the prober sees what arrived."""
+    source = "import sys, pratique.jobs.probe as p; i = sys.stdin.buffer.read();"
+    source += "sys.stdout.buffer.write(p.run(i, lambda text: None))"
+    with probes._targets() as targets:
+        for name in WORK_WITHOUT_A_LOCK:
+            request = json.dumps({"targets": targets.as_json(), "only": [name]})
+            done = subprocess.run(
+                [sys.executable, "-c", source],
+                input=request.encode(),
+                capture_output=True,
+                check=True,
+                env={**os.environ, "TMPDIR": str(tmp_path)},
+            )
+            assert json.loads(done.stdout)[name]["reached"] is not None, (name, done.stdout)
+        arrived = {"tcp", "udp", "unix-socket", "abstract-socket", "log", "key", "planted"}
+        assert arrived <= set(targets.arrived())
+
+
+needs_namespaces = pytest.mark.skipif(
+    not confined.user_namespaces(), reason="needs user namespaces to simulate other hosts"
+)
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+# What each host lets us close, and the lock that results.
+HOSTS = {
+    "nested": ({"nested": True}, Form.NAMESPACES),
+    "root-in-a-namespace-that-forbids-more": (
+        {"forbidden": True, "capabilities": "none"},
+        Form.REDUCED,
+    ),
+    "forbidden-but-the-network-is-private": (
+        {"forbidden": True, "capabilities": "none", "private_network": True},
+        Form.PRIVATE_UNIT,
+    ),
+}
+ROOT_HOSTS = {
+    "ordinary-user": ({"uid": confined.OTHER_UID}, Form.NAMESPACES),
+    "ordinary-user-nested": ({"uid": confined.OTHER_UID, "nested": True}, Form.NAMESPACES),
+    "ordinary-user-forbidden": (
+        {"uid": confined.OTHER_UID, "forbidden": True, "capabilities": "none"},
+        Form.REDUCED,
+    ),
+    "ordinary-user-forbidden-but-the-network-is-private": (
+        {
+            "uid": confined.OTHER_UID,
+            "forbidden": True,
+            "capabilities": "none",
+            "private_network": True,
+        },
+        Form.PRIVATE_UNIT,
+    ),
+    "container-root-without-sys-admin": (
+        {"forbidden": True, "capabilities": "no-admin"},
+        Form.OTHER_UID,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def everybodys_python():
+    base = confined.readable_by_others()
+    if base is None:
+        pytest.skip("no interpreter here that another user can run")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)  # pytest's own directories are closed to other users
+        yield base, confined.interpreter(Path(directory) / "venv", base)
+
+
+def _assert_held(report, form):
+    assert report["confinement"]["form"] == form.value, report["confinement"]["layers"]
+    assert report["strict"] is (form is not Form.REDUCED)
+    assert [attempt for attempt in report["attempts"] if not attempt["held"]] == []
+    assert len(report["attempts"]) == 2 * len(ESCAPES)
+
+
+@needs_namespaces
+@pytest.mark.parametrize("host", HOSTS)
+def test_escapes_are_refused_on_host(host):
+    kind, form = HOSTS[host]
+    _assert_held(confined.on_host(sys.executable, sys.executable, **kind), form)
+
+
+@needs_root
+@needs_namespaces
+@pytest.mark.parametrize("host", ROOT_HOSTS)
+def test_escapes_are_refused_on_host_of_other_users(host, everybodys_python):
+    kind, form = ROOT_HOSTS[host]
+    base, python = everybodys_python
+    _assert_held(confined.on_host(base, python, **kind), form)
+
+
+@needs_namespaces
+def test_strict_refuses_to_start_where_namespaces_are_forbidden():
+    report = confined.on_host(
+        sys.executable,
+        sys.executable,
+        forbidden=True,
+        capabilities="none",
+        requirement="strict",
+    )
+    assert report["attempts"] == []
+    assert "user.max_user_namespaces is 0" in report["problem"]
+    assert "sysctl -w user.max_user_namespaces=" in report["hint"]
