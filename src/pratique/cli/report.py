@@ -1,0 +1,29 @@
+"""`pratique report`: what is known about a bundle, as a page."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pratique.cli.context import Context, pass_context
+
+
+@click.command(epilog="Example:  pratique report sample@0a1b2c3d.bundle -o sample.html")
+@click.argument("bundle")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to  [LABEL.html].")
+@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@pass_context
+def command(context: Context, *, bundle: str, output: Path | None, policy: str) -> None:
+    """Write an HTML page about BUNDLE (a path, or an admitted model): findings, files, signatures.
+
+    One file, no scripts, nothing fetched. It describes; `verify` proves.
+    """
+    from pratique.flows.describe import describe, report_of
+    from pratique.formats.policy import load_policy
+    from pratique.store import disk
+
+    found = describe(context.home, bundle, policy=load_policy(policy), now=datetime.now(UTC))
+    target = output or Path(f"{found.document.label}.html")
+    with disk.storing(str(target)):
+        disk.replace_file(target, report_of(found))
+    click.echo(target)
