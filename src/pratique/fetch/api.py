@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 from pratique.core.ids import (
     CommitSha,
@@ -23,7 +22,7 @@ from pratique.core.ids import (
 )
 from pratique.errors import FetchError, FormatError
 from pratique.fetch.session import Answer, HubSession
-from pratique.fetch.urls import origin_of
+from pratique.fetch.urls import origin_of, path_of
 from pratique.formats import json_strict
 from pratique.formats.json_strict import Json, JsonObject
 
@@ -107,10 +106,10 @@ def repo_info(session: HubSession, repo: RepoId, revision: str | None) -> RepoIn
 
 def _renamed(session: HubSession, repo: RepoId, answer: Answer) -> FetchError:
     location = answer.headers.get("location", "")
-    path = urlsplit(location).path if location.startswith("/") else ""
-    if origin_of(location) == session.endpoint.origin:
-        path = urlsplit(location).path
-    prefix = urlsplit(session.endpoint.base).path + "/api/models/"
+    relative = location.startswith("/") and not location.startswith("//")
+    ours = relative or origin_of(location) == session.endpoint.origin
+    path = path_of(location) if ours else ""
+    prefix = path_of(session.endpoint.base) + "/api/models/"
     new = path.removeprefix(prefix).split("/revision/")[0]
     try:
         if not path.startswith(prefix):
@@ -168,10 +167,7 @@ def _next_page(session: HubSession, first: str, answer: Answer) -> str | None:
     if answer.next_url is None:
         return None
     target = answer.next_url
-    if (
-        origin_of(target) != session.endpoint.origin
-        or urlsplit(target).path != urlsplit(first).path
-    ):
+    if origin_of(target) != session.endpoint.origin or path_of(target) != path_of(first):
         raise FetchError(
             "the server continues the file list at another address", hint="check the endpoint"
         )

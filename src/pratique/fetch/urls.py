@@ -50,6 +50,21 @@ def origin_of(url: str) -> Origin | None:
     return Origin(parts.scheme, parts.hostname.lower(), port or _PORTS[parts.scheme])
 
 
+def path_of(url: str) -> str:
+    """Return the path of a URL, or "" if it is none."""
+    try:
+        return urlsplit(url).path
+    except ValueError:
+        return ""
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A Hub: `base` is `https://HOST[:PORT][/PREFIX]`, without a slash at the end."""
@@ -92,10 +107,10 @@ class Endpoint:
 
     def content_redirect(self, current: str, location: str, repo: RepoId, commit: CommitSha) -> str:
         """Return where a redirect of file content leads. Raises FetchError if nobody expects it."""
-        target = urljoin(current, location)
+        target = _joined(current, location)
         origin = origin_of(target)
         if origin == self.origin:
-            path = urlsplit(target).path
+            path = path_of(target)
             prefix = urlsplit(self.base).path
             expected = (
                 f"{prefix}/api/resolve-cache/models/{repo}/{commit}/",
