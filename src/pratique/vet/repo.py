@@ -16,6 +16,9 @@ from pratique.core.ids import Digest, shown
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
 from pratique.formats import json_strict
+from pratique.formats.gguf import MAX_HEADER as GGUF_MAX_HEADER
+from pratique.formats.gguf import GgufHeader
+from pratique.formats.gguf import parse_header as parse_gguf
 from pratique.formats.json_strict import Json, JsonObject
 from pratique.formats.safetensors import (
     LENGTH_BYTES,
@@ -67,9 +70,13 @@ class Repo:
     failures are both cached, so no document is parsed twice.
     """
 
-    def __init__(self, candidate: Candidate, stage: Stage) -> None:
+    def __init__(
+        self, candidate: Candidate, stage: Stage, note: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.candidate = candidate
         self.stage = stage
+        self.reading = ""
+        self._note = note
         self.problems: list[tuple[str, str]] = []
         self._stamps: dict[str, Stamp] = {}
         self._digests: dict[str, Digest] = {}
@@ -79,6 +86,11 @@ class Repo:
         self._by_path = {entry.path: entry for entry in self.entries}
 
     # --- what there is ---------------------------------------------------------------------------
+
+    @property
+    def overfull(self) -> bool:
+        """Whether there are more names than the gate reads: then only that is said."""
+        return any(path == "" for path, _ in self.problems)
 
     @property
     def files(self) -> Iterator[Entry]:
@@ -131,6 +143,9 @@ class Repo:
         """Open a file that is here, unbuffered positions and all. The caller bounds what it reads."""
         if not self.here(path):
             raise NotHere("is not here")
+        if path != self.reading:
+            self.reading = path
+            self._note(path)
         return open_regular(self.candidate.root, path, self._stamps[path])
 
     def read(self, path: str, limit: int = 32 * MIB) -> bytes:
@@ -233,6 +248,10 @@ class Repo:
         """Return the checked header. Raises FormatError, NotHere if the head is not here."""
         return self.cached("safetensors", path, self._parse_safetensors)
 
+    def gguf(self, path: str) -> GgufHeader:
+        """Return the checked GGUF header. Raises FormatError, NotHere if the head is not here."""
+        return self.cached("gguf", path, self._parse_gguf)
+
     @property
     def config(self) -> JsonObject:
         """The top-level config.json; empty if there is none or it is malformed."""
@@ -260,6 +279,17 @@ class Repo:
         if len(head) < LENGTH_BYTES + length and not self.here(path):
             raise NotHere("the header is not here whole")
         return parse_header(head, size)
+
+    def _parse_gguf(self, path: str) -> GgufHeader:
+        head = self.head(path, min(self.size(path), GGUF_MAX_HEADER))
+        if not head and self.size(path):
+            raise NotHere("is not here")
+        try:
+            return parse_gguf(head, self.size(path))
+        except FormatError as error:
+            if not self.here(path) and "cut short" in error.message:
+                raise NotHere("the header is not here whole") from error
+            raise
 
     def _remember(self, path: str, data: bytes) -> None:
         digest = Digest(hashlib.sha256(data).hexdigest())

@@ -1,0 +1,137 @@
+"""Runs the checks over one candidate. Runs inside a confined child; see `pratique.vet.judging`.
+
+Fails closed: a check that raises is a refusal, a file that changed is a refusal, too many names are
+a refusal. One pass of hashing gives the manifest whose digest the verdict is about.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+from pratique.core.candidate import Candidate, EntryKind
+from pratique.core.findings import Finding, Severity
+from pratique.core.ids import Digest, parse_relpath
+from pratique.core.manifest import FileEntry, Manifest
+from pratique.core.policy import Policy
+from pratique.core.stages import Stage
+from pratique.errors import FormatError
+from pratique.vet.check import Check, refuse
+from pratique.vet.registry import CHECKS
+from pratique.vet.repo import Repo
+
+STEADY: Final = "steady"
+FAILED_CHECK: Final = "gate"
+_MAX_FINDINGS: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the child hands back: findings before any allowance, and the digest of what was read."""
+
+    digest: Digest
+    files: int
+    size: int
+    findings: tuple[Finding, ...]
+
+
+def examine(
+    candidate: Candidate,
+    policy: Policy,
+    stage: Stage,
+    note: Callable[[str], None] = lambda _: None,
+    checks: tuple[Check, ...] = CHECKS,
+) -> Examined:
+    """Run all checks up to `stage`, hash what is here, and return both. Never raises for content."""
+    repo = Repo(candidate, stage, note)
+    findings = list(_gated(repo, policy, stage, note, checks))
+    digest = _digest(repo, stage, findings)
+    findings.extend(
+        refuse(
+            STEADY, path, "changed while it was being vetted", "vet a copy that nobody writes to"
+        )
+        for path in repo.changed()
+    )
+    if len(findings) > _MAX_FINDINGS:
+        findings.sort(key=lambda f: f.disposition.value, reverse=True)
+        dropped = len(findings) - _MAX_FINDINGS
+        del findings[_MAX_FINDINGS:]
+        findings.append(
+            refuse(
+                FAILED_CHECK,
+                "",
+                f"{dropped} more findings are not shown",
+                "fix these first",
+                Severity.LOW,
+            )
+        )
+    files = tuple(repo.files)
+    return Examined(digest, len(files), sum(f.size for f in files), tuple(findings))
+
+
+def _gated(
+    repo: Repo,
+    policy: Policy,
+    stage: Stage,
+    note: Callable[[str], None],
+    checks: tuple[Check, ...],
+) -> Iterator[Finding]:
+    for check in checks:
+        if check.stage > stage or (repo.overfull and check is not checks[0]):
+            continue
+        note(check.id)
+        try:
+            yield from check.run(repo, policy)
+        except Exception as error:  # noqa: BLE001  # whatever hostile input broke, it is a refusal
+            yield refuse(
+                check.id,
+                repo.reading,
+                f"the check could not be finished ({type(error).__name__}): nothing was understood",
+                "report this file (SECURITY.md); what cannot be checked is not let in",
+            )
+
+
+def _digest(repo: Repo, stage: Stage, findings: list[Finding]) -> Digest:
+    if stage < Stage.CONTENT or repo.overfull:
+        listing = "".join(f"{e.size} {e.claimed or '-'} {e.path!a}\n" for e in repo.entries)
+        return Digest(hashlib.sha256(listing.encode()).hexdigest())
+    digests = _hash_all(repo, findings)
+    try:
+        return Manifest.of(
+            FileEntry(parse_relpath(path), repo.size(path), digest)
+            for path, digest in digests.items()
+        ).digest
+    except FormatError:
+        # Names that no manifest can hold: refused by `file-names`; the digest still pins the bytes.
+        lines = "".join(
+            f"{digest}  {path!a}\n" for path, digest in sorted(digests.items(), key=repr)
+        )
+        return Digest(hashlib.sha256(lines.encode()).hexdigest())
+
+
+def _hash_all(repo: Repo, findings: list[Finding]) -> dict[str, Digest]:
+    paths = [e.path for e in repo.entries if e.kind is EntryKind.FILE and repo.here(e.path)]
+    digests: dict[str, Digest] = {}
+
+    def one(path: str) -> Digest | FormatError:
+        try:
+            return repo.sha256(path)
+        except FormatError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for path, result in zip(paths, pool.map(one, paths), strict=True):
+            if isinstance(result, FormatError):
+                findings.append(
+                    refuse(
+                        STEADY,
+                        path,
+                        str(result),
+                        "vet a copy that nobody writes to, all of it readable",
+                    )
+                )
+            else:
+                digests[path] = result
+    return digests
