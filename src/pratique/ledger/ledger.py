@@ -270,6 +270,9 @@ class Ledger:
         if opened.note is None:
             self._checkpoint()  # a log has a checkpoint before it has a segment
             self._start_segment()
+        elif opened.rotated:
+            self._open_segment(os.O_RDONLY)
+            self._start_segment()
         else:
             self._open_segment()
             self._follow()
@@ -281,8 +284,8 @@ class Ledger:
         self._segment = opened.segment
         self._offset = opened.offset
 
-    def _open_segment(self) -> None:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    def _open_segment(self, access: int = os.O_RDWR) -> None:
+        flags = access | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             fresh = os.open(self._segment.path, flags)
         except OSError as error:
@@ -294,6 +297,8 @@ class Ledger:
 
     def _start_segment(self) -> None:
         """Begin the segment at the tree's size. A crash half-way is repaired by doing it again."""
+        if not self._checkpoint_path(self.size).exists():
+            self._checkpoint()
         self._segment = self._folder.segment(self._cursor.tree.size)
         if self._segment.first:
             base = base_bytes(self._cursor.tree, self._cursor.previous or "")
@@ -385,6 +390,9 @@ class Ledger:
             os.fchmod(self._file, 0o400)
         self._start_segment()
 
+    def _checkpoint_path(self, size: int) -> Path:
+        return self._folder.checkpoints_dir / f"{size:020d}"
+
     def _checkpoint(self) -> int:
         """Sign a checkpoint over everything, which is on the disk first. Returns its size."""
         size = self.size
@@ -395,8 +403,9 @@ class Ledger:
             note = self._signer.extend(self._pending[start : start + MAX_LEAVES])
         self._pending = []
         self._signed_at = time.monotonic()
-        if not (self._folder.checkpoints_dir / f"{size:020d}").exists():
-            write_new(self._folder.checkpoints_dir / f"{size:020d}", note)
+        path = self._checkpoint_path(size)
+        if not path.exists():
+            write_new(path, note)
             self._to_copy += [(size, note)] if self._copies else []
         return size
 

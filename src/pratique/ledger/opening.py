@@ -10,6 +10,7 @@ from typing import Final
 
 from pratique.errors import FormatError, LedgerNotIntact, StorageError, VerificationRefused
 from pratique.ledger.cursor import Broken, Cursor
+from pratique.ledger.events import Rotation
 from pratique.ledger.folder import Folder, Segment, lines, write_new
 from pratique.ledger.merkle import Frontier
 from pratique.ledger.note import Checkpoint, LogKey
@@ -23,7 +24,8 @@ class Opened:
     """Where to go on writing.
 
     `note` is the last checkpoint (None: a new log) and `signed_peaks` its tree; `unsigned` are the
-    leaf hashes after it. `offset` is the end of the last whole line of `segment`.
+    leaf hashes after it. `offset` is the end of the last whole line of `segment`; `rotated` says that
+    this line ended the segment, and that the next was not begun.
     """
 
     cursor: Cursor
@@ -32,6 +34,7 @@ class Opened:
     note: bytes | None
     signed_peaks: tuple[bytes, ...]
     unsigned: list[bytes]
+    rotated: bool
 
 
 def look_before_writing(folder: Folder, key: LogKey, chain: Chain) -> Opened:
@@ -39,7 +42,9 @@ def look_before_writing(folder: Folder, key: LogKey, chain: Chain) -> Opened:
     segments, sizes = folder.segments(), folder.checkpoint_sizes()
     _claim(folder, key, begun=bool(segments or any(sizes)))
     if not segments and not any(sizes):
-        return Opened(Cursor(chain, Frontier(), ""), folder.segment(0), 0, None, (), [])
+        return Opened(
+            Cursor(chain, Frontier(), ""), folder.segment(0), 0, None, (), [], rotated=False
+        )
     if not sizes:
         raise LedgerNotIntact("the log has events and no checkpoint", hint=_EVIDENCE)
     newest = _checkpoint(folder, sizes[-1], key)
@@ -82,12 +87,15 @@ def _read_last(
         raise LedgerNotIntact(f"{segment.base_path.name} was changed", hint=_EVIDENCE)
     cursor = Cursor(chain, tree, previous)
     peaks = _signed_peaks(cursor.tree, newest)
-    offset, unsigned = 0, []
+    offset, rotated = 0, False
+    unsigned: list[bytes] = []
     try:
         for line, whole in lines(segment.path):
             if not whole:
+                rotated = False
                 break
-            _, leaf = cursor.take(line)
+            record, leaf = cursor.take(line)
+            rotated = record.kind == Rotation.kind
             offset += len(line) + 1
             if cursor.tree.size > newest.size:
                 unsigned.append(leaf)
@@ -103,7 +111,15 @@ def _read_last(
             f"the log was cut: {newest.size} events were signed, {cursor.tree.size} are left",
             hint=_EVIDENCE,
         )
-    return Opened(cursor, segment, offset, folder.note(newest.size), tuple(peaks or ()), unsigned)
+    return Opened(
+        cursor=cursor,
+        segment=segment,
+        offset=offset,
+        note=folder.note(newest.size),
+        signed_peaks=tuple(peaks or ()),
+        unsigned=unsigned,
+        rotated=rotated,
+    )
 
 
 def _signed_peaks(tree: Frontier, newest: Checkpoint) -> list[bytes] | None:
