@@ -35,28 +35,25 @@ def authenticate(
     """
     material = parts.material
     if isinstance(material, KeyMaterial):
-        return _by_key(parts, material, authorities, now=now, crypto=crypto)
+        return _by_key(parts, material, authorities, crypto=crypto)
     if isinstance(material, ChainMaterial):
         # X.509 and ASN.1 are read only when a signature needs them.
         from pratique.attest import certificate  # noqa: PLC0415
 
-        found = certificate.verify(parts, material, authorities, now=now, crypto=crypto)
+        found: tuple[Identity, datetime | None] = certificate.verify(
+            parts, material, authorities, now=now, crypto=crypto
+        )
     else:
         # Importing sigstore takes longer than verifying a key signature does.
         from pratique.attest import keyless  # noqa: PLC0415
 
-        found = keyless.verify(parts, authorities, now=now, crypto=crypto)
+        found = keyless.verify(parts, authorities, crypto=crypto)
     identity, when = found
     return Authentic(identity, when, parts.payload_type, parts.payload)
 
 
 def _by_key(
-    parts: SignatureFile,
-    material: KeyMaterial,
-    authorities: Authorities,
-    *,
-    now: datetime,
-    crypto: Crypto,
+    parts: SignatureFile, material: KeyMaterial, authorities: Authorities, *, crypto: Crypto
 ) -> Authentic:
     key_id = material.hint or key_id_of(material.pem)
     key = authorities.keys.get(key_id)
@@ -76,5 +73,5 @@ def _by_key(
     if material.timestamps:
         from pratique.attest import timestamp  # noqa: PLC0415  # as above
 
-        when = timestamp.verify(material.timestamps, parts.signature, authorities, now=now)
+        when = timestamp.verify(material.timestamps, parts.signature, authorities.timestamp_chains)
     return Authentic(Identity(Method.KEY, key_id), when, parts.payload_type, parts.payload)

@@ -173,6 +173,7 @@ def _root(
         if REVOKER_PATH in found.connected:
             lists["connected"] = read_revocations(found.connected[REVOKER_PATH]).revoked
         authorities = Authorities(
+            as_of=state.installed_at if state else file.issued,
             keys=MappingProxyType(index_keys(file)),
             certificate_roots=_certificates(found, "ca/"),
             crls=tuple(d for n, d in sorted(found.files.items()) if n.startswith("crl/")),

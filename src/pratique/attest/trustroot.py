@@ -27,8 +27,11 @@ class Authorities:
     """Who may vouch for keys and times: what signatures are authenticated against.
 
     `keys` by key id; `certificate_roots` and `crls` in DER; each timestamp authority is a chain in
-    DER, leaf first; `sigstore` is a `trusted_root.json`.
+    DER, leaf first; `sigstore` is a `trusted_root.json`. `as_of` is when all this was last accepted:
+    revocation lists must have been fresh then.
     """
+
+    as_of: datetime
 
     keys: Mapping[str, PublicKey] = field(default_factory=lambda: MappingProxyType({}))
     certificate_roots: tuple[bytes, ...] = ()
