@@ -141,7 +141,9 @@ class World:
         """Verify against the installed trust."""
         return verify_bundle(bundle, trust=installed_trust(self.home), policy=policy, now=now)
 
-    def admit(self, bundle: Path, naming: Naming | None = None, **changes: object) -> AdmittedBundle:
+    def admit(
+        self, bundle: Path, naming: Naming | None = None, **changes: object
+    ) -> AdmittedBundle:
         """Admit into the enclave; the gate is open unless `gate` says otherwise."""
         values: dict[str, object] = {
             "home": self.home,
