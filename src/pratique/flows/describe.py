@@ -17,7 +17,15 @@ from pratique.admit.shape import look_at, read_signed, refusing
 from pratique.admit.verify import signed_statement
 from pratique.attest.install import installed_trust
 from pratique.attest.verify import VerifiedStatement
-from pratique.core.bundle import DOCUMENT, EVIDENCE, MODEL, SUMS, BundleDocument, bundle_id_of
+from pratique.core.bundle import (
+    DOCUMENT,
+    EVIDENCE,
+    MODEL,
+    PAYLOAD,
+    SUMS,
+    BundleDocument,
+    bundle_id_of,
+)
 from pratique.core.ids import BundleId, Digest, RelPath
 from pratique.core.manifest import FileEntry, Manifest, parse_sha256sums
 from pratique.core.policy import Policy
@@ -76,7 +84,7 @@ def describe(home: Path, reference: str, *, policy: Policy, now: datetime) -> De
     Raises UnreadableInput if there is neither, VerificationRefused if its documents contradict.
     """
     path = Path(reference)
-    if path.is_dir():
+    if (path / PAYLOAD).is_dir():
         return _on_medium(path, home, policy=policy, now=now)
     return _admitted(home, reference, policy=policy, now=now)
 
@@ -227,7 +235,7 @@ class Difference:
 def model_files(home: Path, reference: str, *, policy: Policy, now: datetime) -> Manifest:
     """The model's files of a bundle, an admitted bundle, or any model directory or snapshot."""
     path = Path(reference)
-    if path.is_dir() and not (path / "payload").is_dir():
+    if path.is_dir() and not (path / PAYLOAD).is_dir():
         inner = path / MODEL if (path / "snapshot.json").is_file() else path
         return hash_tree(inner)
     found = describe(home, reference, policy=policy, now=now)
