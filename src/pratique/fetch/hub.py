@@ -45,8 +45,10 @@ from pratique.fetch.listing import (
     by_content,
     cross_check,
     for_gate,
+    for_model,
     wanted_files,
     with_blobs,
+    with_folders,
 )
 from pratique.fetch.record import HubRecord, write_record
 from pratique.fetch.session import HubSession
@@ -215,7 +217,9 @@ class _Take:
         self._verdicts: list[tuple[Stage, Verdict]] = []
 
     def run(self) -> Snapshot:
-        self._judge(Stage.LISTING, self._listing)
+        # `.git*` names are shown to the gate once; their content is carried as proof, not as model.
+        self._judge(Stage.LISTING, with_folders(e for e in self._listing if _of_git_or_model(e)))
+        listing = with_folders(for_model(self._listing))
         files = self._affordable()
         self._clear_strays(files)
         stages = plan.stages(files)
@@ -223,7 +227,7 @@ class _Take:
             self._bring(stages[stage], stage)
             if stage is Stage.HEADERS:
                 self._bring_heads([*stages[Stage.TOKENIZER], *stages[Stage.CONTENT]])
-            self._judge(stage, self._listing)
+            self._judge(stage, listing)
         return self._finish()
 
     def _affordable(self) -> tuple[Wanted, ...]:
@@ -353,6 +357,12 @@ class _Take:
             download.fetch(file, part, target)
             bodies.append(target.read_bytes())
         return with_blobs(pinned.proof, bodies)
+
+
+def _of_git_or_model(entry: Listed) -> bool:
+    """All but what a hosting service keeps for itself (`.github/…`), which has no role in a model."""
+    parts = entry.path.split("/")
+    return not is_git_material(entry.path) or parts[-1].startswith(".git") or ".git" in parts
 
 
 _WORDS: Final = {

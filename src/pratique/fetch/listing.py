@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pratique.attest.commit_proof import MAX_BLOB_BYTES, ProofObjects
 from pratique.core.candidate import EntryKind, Listed
-from pratique.core.ids import Digest, GitId, RelPath, parse_relpath, shown
+from pratique.core.ids import MAX_DEPTH, Digest, GitId, RelPath, parse_relpath, shown
 from pratique.errors import FetchError, FormatError
 from pratique.fetch.api import Item
 from pratique.formats.git import (
@@ -43,15 +43,31 @@ class Wanted:
 
 
 def for_gate(items: Iterable[Item], proof: ProofObjects | None) -> tuple[Listed, ...]:
-    """The listing as the gate wants it: what would come into `model/`, git's own files left out."""
+    """The whole listing as the gate wants it; names, kinds and modes are git's where it is at hand."""
     sizes = {item.path: item for item in items}
     if proof is None:
         return tuple(
-            Listed(i.path, i.size, sha256=i.sha256, git_id=i.git_id)
-            for i in sizes.values()
-            if not is_git_material(i.path)
+            Listed(i.path, i.size, sha256=i.sha256, git_id=i.git_id) for i in sizes.values()
         )
-    return tuple(_listed(e, sizes.get(e.path)) for e in proof.paths if not is_git_material(e.path))
+    return tuple(_listed(entry, sizes.get(entry.path)) for entry in proof.paths)
+
+
+def for_model(listing: Iterable[Listed]) -> tuple[Listed, ...]:
+    """Of a listing, what comes into `model/`: git's own files stay out."""
+    return tuple(entry for entry in listing if not is_git_material(entry.path))
+
+
+def with_folders(listing: Iterable[Listed]) -> tuple[Listed, ...]:
+    """Add the folders that the paths imply: a walk of the files at rest will find them too."""
+    files = tuple(listing)
+    parents: dict[str, None] = {}
+    for entry in files:
+        parts = entry.path.split("/")
+        for depth in range(1, min(len(parts), MAX_DEPTH)):
+            parents["/".join(parts[:depth])] = None
+    names = {entry.path for entry in files}
+    folders = (Listed(p, 0, EntryKind.FOLDER) for p in parents if p not in names)
+    return (*files, *folders)
 
 
 def _listed(entry: PathEntry, item: Item | None) -> Listed:

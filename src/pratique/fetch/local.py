@@ -41,6 +41,7 @@ from pratique.errors import FetchError, FormatError, StorageError, UnreadableInp
 from pratique.fetch import plan
 from pratique.fetch.gating import gate_answer
 from pratique.fetch.hub import HubRequest, Pinned, pin
+from pratique.fetch.listing import with_folders
 from pratique.fetch.record import LocalRecord, write_local_record
 from pratique.fetch.session import HubSession
 from pratique.formats.git import blob_hasher, is_git_material
@@ -74,8 +75,8 @@ class LocalSource:
 
 
 @contextlib.contextmanager
-def directory_source(path: Path) -> Iterator[LocalSource]:
-    """A plain directory. Raises UnreadableInput, FormatError for links and special files."""
+def directory_source(path: Path, name: str | None = None) -> Iterator[LocalSource]:
+    """A plain directory, called `name` or by its own name. Raises UnreadableInput, FormatError for links and special files."""
     directory = path.absolute()
     if not directory.is_dir():
         raise UnreadableInput(f"{shown(str(path), 200)} is not a directory", hint="check the path")
@@ -88,7 +89,7 @@ def directory_source(path: Path) -> Iterator[LocalSource]:
         yield LocalSource(
             kind="local",
             requested=str(directory),
-            name=parse_alias(directory.resolve().name),
+            name=parse_alias(name or directory.resolve().name),
             sizes=sizes,
             opener=lambda file: tree.opened(root, file),
         )
@@ -227,7 +228,7 @@ class LocalFetch:
     def _take(
         self, source: LocalSource, wanted: Mapping[RelPath, int], space: Workspace
     ) -> Snapshot:
-        listing = tuple(Listed(path, size) for path, size in sorted(wanted.items()))
+        listing = with_folders(Listed(path, size) for path, size in sorted(wanted.items()))
         verdicts = [(Stage.LISTING, self._judge(source, space, Stage.LISTING, listing))]
         self.progress.begin("copying", sum(wanted.values()))
         with ThreadPoolExecutor(max_workers=4) as pool:

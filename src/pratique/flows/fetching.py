@@ -34,6 +34,8 @@ class FetchOptions:
     endpoint: str | None = None
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    name: str | None = None
+    """What a directory is to be called, if not by its own name."""
     tls: Tls = NO_TLS
     timeout: float = 60.0
 
@@ -98,8 +100,8 @@ def _is_revision(text: str) -> bool:
 
 def _fetch_local(path: Path, options: FetchOptions, gate: Gate, progress: Progress) -> Snapshot:
     def run(session: HubSession | None) -> Snapshot:
-        open_source = cache_source if is_cache_snapshot(path) else directory_source
-        with open_source(path) as source:
+        cached = is_cache_snapshot(path)
+        with cache_source(path) if cached else directory_source(path, options.name) as source:
             return LocalFetch(
                 home=options.home,
                 policy=options.policy,
