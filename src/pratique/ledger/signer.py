@@ -152,7 +152,7 @@ class _Memory:
             return parse_checkpoint(self._path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, FormatError) as error:
             raise StorageError(f"the signer's memory cannot be read: {self._path}") from error
 
     def write(self, head: Checkpoint) -> None:
