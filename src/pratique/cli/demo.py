@@ -13,8 +13,9 @@ from pratique.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
-    from pratique.flows.demo import Outcome, Story
+    from pratique.flows.demo import Begin, Outcome, Story
 
 
 @click.command(epilog="Example:  pratique demo --keep /tmp/demo   (then look around in it)")
@@ -81,24 +82,27 @@ def _tell(out: "Console", story: "Story") -> None:
         event = next(events, None)
 
 
-def _print(out: "Console", begin: "object", outcome: "Outcome") -> None:
-    from rich.padding import Padding
+def _print(out: "Console", begin: "Begin", outcome: "Outcome") -> None:
     from rich.text import Text
 
-    from pratique.flows.demo import Begin
-
-    assert isinstance(begin, Begin)  # the caller made sure
-    mark = Text(
-        "  ✗ refused " if outcome.refused else "  ✓ ", style="red" if outcome.refused else "green"
-    )
-    line = mark + Text(begin.title)
+    style = "red" if outcome.refused else "green"
+    line = Text("  ✗ refused: " if outcome.refused else "  ✓ ", style=style) + Text(begin.title)
     if outcome.refused:
         line += Text(f" (exit {outcome.exit_code})", style="dim")
-    line += Text(f"  {outcome.seconds:.1f} s", style="dim")
-    out.print(line)
-    out.print(Padding(Text(f"$ {begin.command}", style="cyan"), (0, 0, 0, 4)))
+    out.print(line + Text(f"  {outcome.seconds:.1f} s", style="dim"))
+    out.print(_indented(out, f"$ {begin.command}", "cyan"))
     for text in outcome.lines:
-        out.print(Padding(Text(text, style="dim" if not outcome.refused else ""), (0, 0, 0, 4)))
+        out.print(_indented(out, text, "" if outcome.refused else "dim"))
+
+
+def _indented(out: "Console", text: str, style: str) -> "Text":
+    """Wrap to the terminal, four columns in; piped output keeps its lines whole."""
+    from rich.text import Text
+
+    if not out.is_terminal:
+        return Text(f"    {text}", style=style)
+    rows = Text(text, style=style).wrap(out, max(20, out.width - 4))
+    return Text("\n").join(Text("    ") + row for row in rows)
 
 
 def _remove(folder: Path) -> None:

@@ -120,7 +120,7 @@ class Story:
              "--approver", str(keys / "approver.pub"), "--admin", str(keys / "approver.pub"),
              "--key", str(keys / "approver.key")],
         )  # fmt: skip
-        fingerprint = self._last_words("fingerprint")
+        fingerprint = self._fingerprint()
         yield from self._run(
             chapter,
             "the enclave pins that root",
@@ -303,13 +303,13 @@ class Story:
     def _carried(self) -> Path:
         return next((self.folder / "media").glob("*.bundle"))
 
-    def _last_words(self, word: str) -> list[str]:
-        """Read the root's fingerprint off what `trust init` printed, as the administrator would."""
+    def _fingerprint(self) -> list[str]:
+        """Read the root's words off what `trust init` printed, as the administrator would aloud."""
         for line in self._said.splitlines():
-            label, _, value = line.partition(":")
-            if word in label.lower() and value.strip():
-                return ["--fingerprint", value.strip()]
-        return []
+            label, _, words = line.partition(" ")
+            if label == "fingerprint":
+                return ["--fingerprint", words.strip()]
+        raise DemoFailed("`trust init` showed no fingerprint")
 
     def _policy(self) -> str:
         path = self.folder / "enclave-policy.toml"
