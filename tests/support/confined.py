@@ -30,7 +30,7 @@ def interpreter(directory: Path, base: str = "") -> str:
     packages.mkdir(parents=True)
     (directory / "bin").mkdir()
     (directory / "bin" / "python").symlink_to(base)
-    (directory / "pyvenv.cfg").write_text(f"home = {os.path.dirname(base)}\n")
+    (directory / "pyvenv.cfg").write_text(f"home = {Path(base).parent}\n")
     lines = [str(SOURCE), sysconfig.get_path("purelib"), str(JOBS)]
     hook = f"import pratique.jobs; pratique.jobs.__path__.append({str(JOBS)!r})"
     (packages / "tests.pth").write_text("\n".join([*lines, hook, ""]))

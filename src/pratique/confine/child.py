@@ -28,6 +28,7 @@ from pratique.confine.result import (
     error_name,
     printable,
 )
+from pratique.errors import ConfinementError
 
 _CHUNK = 1 << 16
 _KEEPER_GRACE = 5.0  # seconds for the keeper to end the child, before both are killed
@@ -62,7 +63,8 @@ class Child:
         self._lock = lock
         self._on_note = on_note
         self._max_output, self._max_stderr = max_output, max_stderr
-        self._frames, self._lines, self._stderr = bytearray(), bytearray(), bytearray()
+        self._frames = wire.Frames(max_output)
+        self._lines, self._stderr = bytearray(), bytearray()
         self._answer: bytes | None = None
         self._ending: Outcome | None = None  # decided by us, or told by the child
         self._report: dict[str, object] = {}
@@ -150,10 +152,14 @@ class Child:
                 pass_fds=sorted(inherited),
                 start_new_session=True,
             )
-        except BaseException:
+        except OSError as error:
             for descriptor in ours:
                 self._close(descriptor)
-            raise
+            self._selector.close()
+            raise ConfinementError(
+                f"no further process can be started here: {error.strerror}",
+                hint="look at the limits on processes and memory, or at the Python installation",
+            ) from error
         finally:
             for descriptor in theirs:
                 os.close(descriptor)
@@ -243,23 +249,16 @@ class Child:
         data = self._read(descriptor)
         if data == b"":
             self._close(descriptor)
-        elif data:
-            self._frames += data
-            self._take_frames()
+        elif data and self._ending is None:
+            self._take_frames(data)
 
-    def _take_frames(self) -> None:
-        header = wire.HEADER
-        while self._ending is None and len(self._frames) >= header.size:
-            kind, length = header.unpack_from(self._frames)
-            if length > (self._max_output if kind == wire.ANSWER else wire.NOTE_LIMIT):
-                self._ending = TooMuchOutput(self._max_output)
-            if self._ending is not None or len(self._frames) < header.size + length:
-                break
-            body = bytes(self._frames[header.size : header.size + length])
-            del self._frames[: header.size + length]
-            self._take_frame(kind, body)
-        if self._ending is not None:
-            self._frames.clear()
+    def _take_frames(self, data: bytes) -> None:
+        try:
+            for kind, body in self._frames.feed(data):
+                if self._ending is None:
+                    self._take_frame(kind, body)
+        except wire.TooLong:
+            self._ending = TooMuchOutput(self._max_output)
 
     def _take_frame(self, kind: bytes, body: bytes) -> None:
         if kind == wire.NOTE:
@@ -282,7 +281,8 @@ class Child:
 
     def _killed(self, number: int) -> Outcome:
         cpu, spent = self._lock.cpu_seconds, self._report.get("cpu_seconds")
-        if cpu is not None and isinstance(spent, float) and spent >= cpu * 0.99:
+        # The kernel counts for its limit and for wait4 by different clocks, a few per cent apart.
+        if cpu is not None and isinstance(spent, float) and spent >= cpu * 0.9:
             return TimedOut(float(cpu))
         if number == signal.SIGKILL and _oom_kills() > self._oom_kills:
             return OutOfMemory()

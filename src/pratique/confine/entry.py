@@ -71,6 +71,8 @@ def _child(start: wire.Start, lock: Lock, entered: Entered, scratch: str, gate: 
     status = _BROKEN
     try:
         _follow_keeper(gate)
+        with contextlib.suppress(OSError):  # if memory runs out, this one goes, not the gateway
+            Path("/proc/self/oom_score_adj").write_text("1000")
         program = _confined_program(start, lock, entered, scratch)
         status = program()
     except SystemExit as stop:
@@ -98,6 +100,8 @@ def _follow_keeper(gate: int) -> None:
 def _confined_program(
     start: wire.Start, lock: Lock, entered: Entered, scratch: str
 ) -> Callable[[], int]:
+    if start.channel >= 0:  # process 1 would ignore the signal for want of a handler
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     _set_environment(lock, scratch)
     closed = closing.ClosedLock(lock, entered, scratch)
     closed.close_files()
@@ -136,7 +140,6 @@ def _answer(start: wire.Start) -> int:
 
 
 def _serve(start: wire.Start) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     module = importlib.import_module(start.module)
     with socket.socket(fileno=start.channel) as channel:
         module.main(channel)

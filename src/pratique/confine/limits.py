@@ -29,7 +29,7 @@ def apply(lock: Lock, *, own_user: bool) -> str:
     if lock.cpu_seconds is not None:
         limits[resource.RLIMIT_CPU] = lock.cpu_seconds
     if own_user:
-        limits[resource.RLIMIT_NPROC] = lock.threads
+        limits[resource.RLIMIT_NPROC] = lock.threads + 1  # the keeper is of the same user
     for limit, value in limits.items():
         hard = resource.getrlimit(limit)[1]
         lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)

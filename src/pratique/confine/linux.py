@@ -141,6 +141,10 @@ def drop_capabilities() -> None:
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
     empty = (_CapabilityData * 2)()
     check(_libc.capset(ctypes.byref(header), ctypes.byref(empty)), "capset")
+    left = (_CapabilityData * 2)()
+    check(_libc.capget(ctypes.byref(header), ctypes.byref(left)), "capget")
+    if any(part.effective or part.permitted or part.inheritable for part in left):
+        raise PermissionError("capabilities are left")
 
 
 class _FilterInstruction(ctypes.Structure):

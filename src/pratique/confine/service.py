@@ -10,7 +10,7 @@ from types import TracebackType
 from pratique.confine import keeper
 from pratique.confine.child import Child
 from pratique.confine.job import check_grants, require
-from pratique.confine.lock import Lock
+from pratique.confine.lock import Lock, Profile
 from pratique.confine.result import Confinement, Outcome, TimedOut
 from pratique.errors import ConfinementError
 
@@ -34,17 +34,19 @@ def start_service(
 
     Args:
         module: a module of `pratique.jobs` with `main(channel: socket.socket) -> None`.
-        lock: what the child may do; `wall_seconds` counts from here.
+        lock: what the child may do (profile MODEL); `wall_seconds` counts from here.
         channel: the child's end.
         max_stderr: how much of the end of what it prints is kept, in bytes.
         on_exit: called once, on the watching thread, when the child has ended.
 
     Raises:
         ConfinementError: the required lock cannot be closed here, or the child never got that far.
-        ValueError: not a module of `pratique.jobs`, or not such a socket.
+        ValueError: not a module of `pratique.jobs`, not such a socket, or not such a profile.
     """
     if channel.family != socket.AF_UNIX or channel.type != socket.SOCK_STREAM:
         raise ValueError("the channel must be a Unix stream socket: others can be sent elsewhere")
+    if lock.profile is not Profile.MODEL:
+        raise ValueError("a parser cannot use a socket, not even an inherited one")
     with channel:
         check_grants(lock)
         child = Child(module, lock, channel=channel.fileno(), max_output=0, max_stderr=max_stderr)

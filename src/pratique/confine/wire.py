@@ -8,7 +8,7 @@ error, M out of memory. Up (`control`): one JSON object per line, from our own c
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,35 @@ NOTE_LIMIT = 4096
 _CHUNK = 1 << 20
 
 NOTE, ANSWER, ERROR, MEMORY = b"N", b"R", b"E", b"M"
+
+
+class TooLong(Exception):
+    """A frame said to be longer than its kind may be."""
+
+
+class Frames:
+    """Cuts what comes up the pipe into frames; holds no more than the longest one allowed."""
+
+    def __init__(self, max_answer: int) -> None:
+        self._max_answer = max_answer
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Takes the next bytes, at whatever boundary; yields each whole (kind, body).
+
+        Raises TooLong at a header that announces too much, before its body is waited for.
+        """
+        self._data += data
+        while len(self._data) >= HEADER.size:
+            kind, length = HEADER.unpack_from(self._data)
+            if length > (self._max_answer if kind == ANSWER else NOTE_LIMIT):
+                raise TooLong
+            end = HEADER.size + length
+            if len(self._data) < end:
+                return
+            body = bytes(memoryview(self._data)[HEADER.size : end])
+            del self._data[:end]
+            yield kind, body
 
 
 @dataclass(frozen=True, slots=True)
