@@ -91,8 +91,9 @@ def _run(
     from pratique.jobs.worker_load import load
 
     torch.set_num_threads(spec.limits.threads)
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
+    quiet: Any = transformers.logging
+    quiet.set_verbosity_error()
+    quiet.disable_progress_bar()
     started = time.monotonic()
     loaded = load(spec, files.directory)
     desk = _desk(spec, loaded, files, talk)

@@ -1,0 +1,166 @@
+"""Peak memory of a worker, predicted per device and part. The rule: never below the truth.
+
+A prediction is a sum of parts, each an upper bound of what the worker does:
+
+- the interpreter with torch and transformers (`base`), measured, not computed;
+- weights in their loaded dtype, plus what loading holds beside them for a while;
+- the cache: cells for all sequences, one prompt on its way in, one layer's copy while growing;
+- what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
+- logits of all rows, in the model's dtype, in float32 and as the sampler's weights.
+
+A calibration (a measured run of this very model) replaces the parts that it measured.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pratique.core.rungs import Rung
+from pratique.fit.shape import ModelShape
+
+MIB: Final = 2**20
+BASE_CPU: Final = 420 * MIB
+"""A worker on CPU with libraries imported and nothing loaded (torch 2.13, transformers 5.23)."""
+BASE_HOST: Final = 1400 * MIB
+"""The same beside a GPU: CUDA's libraries and pinned buffers."""
+BASE_GPU: Final = 700 * MIB
+"""A CUDA context with cuBLAS work space."""
+_ALLOCATOR: Final = 1.04
+"""What the allocators round up and cannot give back, on what is allocated while running."""
+_NF4_BYTES: Final = 0.53
+"""Per element: four bits, and block scales that are quantised themselves."""
+_INT8_BYTES: Final = 1.02
+
+
+class Calibration(BaseModel):
+    """A measured run of this model. Bytes, as this machine's kernel counted them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base: int = Field(gt=0, description="resident before anything was loaded")
+    loaded: int = Field(gt=0, description="highest resident size while loading")
+    rung: Rung = Rung.AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What is asked of a model. Tokens; `kv_tokens` is the cache for all sequences together."""
+
+    context: int
+    rows: int
+    kv_tokens: int
+    prefill: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Bytes on the device that computes and on the host, part by part."""
+
+    device: dict[str, int]
+    host: dict[str, int]
+
+    @property
+    def device_total(self) -> int:
+        """Peak on the computing device (equal to the host's when that is the CPU)."""
+        return sum(self.device.values())
+
+    @property
+    def host_total(self) -> int:
+        """Peak of the process in RAM."""
+        return sum(self.host.values())
+
+
+def predict(
+    shape: ModelShape,
+    rung: Rung,
+    demand: Demand,
+    *,
+    on_gpu: bool = False,
+    resident: int | None = None,
+    calibration: Calibration | None = None,
+) -> Prediction:
+    """Predict the peak of one rung. `resident` caps the weights that `device_map` keeps in memory."""
+    source = shape.variants.get(rung.variant or "", shape)
+    weights = _weights(shape, source, rung, resident=resident)
+    running = {
+        "cache": cache_bytes(shape, demand),
+        "activations": _activations(shape, demand),
+        "logits": _logits(shape, demand),
+    }
+    if rung.variant or rung in {Rung.INT8, Rung.NF4}:
+        running["unpacked"] = 2 * shape.largest  # one matrix at a time becomes ordinary again
+    if on_gpu:
+        device = {"base": BASE_GPU, "weights": weights, **running}
+        host = {"base": BASE_HOST, "staging": 2 * source.largest}
+        return Prediction(device, host)
+    base = calibration.base if calibration else BASE_CPU
+    parts = {"base": base, "weights": weights, **running}
+    extra = _load_extra(shape, source, rung)
+    if calibration and calibration.rung is rung:
+        measured = calibration.loaded - calibration.base
+        parts["weights"] = max(measured, source.files if resident is None else 0)
+        extra = 0
+    # Loading is over before anything runs: the peak is the larger of the two, not their sum.
+    parts["loading"] = max(0, extra - sum(running.values()))
+    return Prediction(parts, dict(parts))
+
+
+def cache_bytes(shape: ModelShape, demand: Demand) -> int:
+    """Bytes of keys and values at most: the pool, a prompt on its way in, one layer's copy."""
+    if not shape.generates:
+        return 0
+    cells = demand.kv_tokens + demand.context
+    per_layer = shape.cached * shape.width
+    return int((cells * shape.layers + demand.kv_tokens) * per_layer * _ALLOCATOR)
+
+
+def _weights(shape: ModelShape, source: ModelShape, rung: Rung, *, resident: int | None) -> int:
+    match rung:
+        case Rung.INT8:
+            return shape.weights - shape.linear + int(shape.linear_elements * _INT8_BYTES)
+        case Rung.NF4:
+            return shape.weights - shape.linear + int(shape.linear_elements * _NF4_BYTES)
+        case Rung.DEVICE_MAP if resident is not None:
+            # What lies on disk passes through memory layer by layer.
+            return min(shape.weights, resident) + 2 * _layer(shape)
+        case Rung.VARIANT_INT8 | Rung.VARIANT_NF4:
+            return source.files
+        case _:
+            return shape.weights
+
+
+def _layer(shape: ModelShape) -> int:
+    return max(shape.largest, -(-shape.linear // shape.layers))
+
+
+def _load_extra(shape: ModelShape, source: ModelShape, rung: Rung) -> int:
+    """Bytes that loading holds beside the weights: stacked experts, another dtype's original."""
+    if rung.variant:
+        return source.files
+    cast = shape.files if shape.files != shape.weights else 0
+    return cast + shape.experts
+
+
+def _activations(shape: ModelShape, demand: Demand) -> int:
+    """What one layer makes of a prompt's piece, or of all rows' newest tokens."""
+    tokens = max(demand.prefill * (1 if shape.generates else 4), demand.rows)
+    span = demand.context
+    width = max(shape.width, 2)
+    flow = tokens * (8 * shape.hidden + 4 * shape.intermediate) * width
+    flow += tokens * 4 * shape.heads * shape.head_size * width
+    if not shape.generates:
+        return int((flow + tokens * span * 5) * _ALLOCATOR)
+    # Keys and values repeated for grouped heads, and the mask of the widest piece.
+    repeated = 2 * span * shape.heads * shape.head_size * width
+    mask = tokens * span * 5
+    if shape.eager:
+        mask += tokens * span * shape.heads * (4 + 2 * width)
+    latent = (demand.kv_tokens + span) * shape.expanded * width
+    return int((flow + max(repeated, latent) + mask) * _ALLOCATOR)
+
+
+def _logits(shape: ModelShape, demand: Demand) -> int:
+    if not shape.generates:
+        return 0
+    return demand.rows * shape.vocabulary * (shape.width + 5 * 4)

@@ -1,0 +1,143 @@
+"""Every refusal over HTTP has OpenAI's form, names the field where there is one, and quotes nobody."""
+
+from typing import Final, Literal
+
+from starlette.responses import JSONResponse
+
+from pratique.core.wire import Failed, Fault
+
+Kind = Literal[
+    "invalid_request_error",
+    "authentication_error",
+    "permission_error",
+    "not_found_error",
+    "rate_limit_error",
+    "server_error",
+]
+
+
+class ApiError(Exception):
+    """A request that is not answered. `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: Kind = "invalid_request_error",
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.kind: Kind = kind
+        self.code = code
+        self.param = param
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, object]:
+        """Return the JSON form."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> JSONResponse:
+        """Return the HTTP form."""
+        headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return JSONResponse(self.body(), status_code=self.status, headers=headers)
+
+
+def unavailable(message: str, *, retry_after: int = 5) -> ApiError:
+    """The worker is not there (yet, or any more)."""
+    return ApiError(
+        503, message, kind="server_error", code="model_unavailable", retry_after=retry_after
+    )
+
+
+# fault -> status, code, field, what to say; {got} and {limit} are numbers from the worker.
+_FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
+    Fault.PROMPT_TOO_LONG: (
+        400,
+        "context_length_exceeded",
+        "messages",
+        "the request needs {got} tokens; this model is served with a context of {limit}",
+    ),
+    Fault.PROMPT_EMPTY: (400, "prompt_empty", "prompt", "the prompt has no tokens"),
+    Fault.BAD_TOKEN: (
+        400,
+        "unknown_token",
+        None,
+        "token {got} is not in the model's vocabulary of {limit}",
+    ),
+    Fault.NO_TEMPLATE: (
+        400,
+        "no_chat_template",
+        "messages",
+        "this model was admitted without a chat template; use /v1/completions",
+    ),
+    Fault.TEMPLATE_REFUSED: (
+        400,
+        "template_refused",
+        "messages",
+        "the model's chat template does not accept these messages (roles, order or content)",
+    ),
+    Fault.TEMPLATE_WITHOUT_TOOLS: (
+        400,
+        "unsupported_field",
+        "tools",
+        "unsupported field 'tools': the model's chat template has no place for tools",
+    ),
+    Fault.BAD_SCHEMA: (
+        400,
+        "unsupported_schema",
+        "response_format",
+        "the JSON schema is malformed, or uses a keyword that is not supported",
+    ),
+    Fault.WRONG_TASK: (
+        400,
+        "wrong_task",
+        "model",
+        "this model does not do what this route is for; see /v1/models",
+    ),
+    Fault.TOO_BIG: (
+        400,
+        "too_big",
+        "n",
+        "the request needs {got}, at most {limit} fit at once; ask for fewer choices or fewer tokens",
+    ),
+    Fault.BUSY: (429, "busy", None, "too many requests are waiting"),
+    Fault.OUT_OF_MEMORY: (
+        503,
+        "out_of_memory",
+        None,
+        "there was not enough memory for this request; others go on",
+    ),
+    Fault.INTERNAL: (500, "internal", None, "the worker could not answer"),
+}
+
+
+def of_fault(failed: Failed) -> ApiError:
+    """Say in words what the worker said in a code."""
+    status, code, param, message = _FAULTS[failed.fault]
+    kind: Kind = "invalid_request_error"
+    if status == 429:
+        kind = "rate_limit_error"
+    elif status >= 500:
+        kind = "server_error"
+    return ApiError(
+        status,
+        message.format(got=failed.got, limit=failed.limit),
+        kind=kind,
+        code=code,
+        param=param,
+        retry_after=2 if status in {429, 503} else None,
+    )

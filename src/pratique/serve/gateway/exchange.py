@@ -1,0 +1,74 @@
+"""One request from its arrival to its last byte: who asked, how long it took, how much it was.
+
+The text of prompt and answer is held only for the redactor, and only where the policy asks for text.
+"""
+
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of one request. Lengths in characters, times from a monotonic clock."""
+
+    route: str
+    began: float = field(default_factory=time.monotonic)
+    request_id: str = field(default_factory=lambda: f"req-{secrets.token_hex(12)}")
+    caller: str = "-"
+    status: int = 200
+    finish: str = ""
+    code: str = ""
+    prompt_chars: int = 0
+    completion_chars: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    first_text: float | None = None
+    streamed: bool = False
+    keeps_text: bool = False
+    prompt: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+
+    def asked(self, text: str) -> None:
+        """Count a piece of the prompt."""
+        self.prompt_chars += len(text)
+        if self.keeps_text:
+            self.prompt.append(text)
+
+    def said(self, text: str) -> None:
+        """Count a piece of the answer."""
+        if text and self.first_text is None:
+            self.first_text = time.monotonic()
+        self.completion_chars += len(text)
+        if self.keeps_text:
+            self.answer.append(text)
+
+    @property
+    def seconds(self) -> float:
+        """Time since the request arrived."""
+        return time.monotonic() - self.began
+
+    @property
+    def seconds_to_first(self) -> float:
+        """Time from arrival to the first text, 0 if there was none."""
+        return 0.0 if self.first_text is None else self.first_text - self.began
+
+
+class Recorder(Protocol):
+    """Where requests leave their trace. Called once per request, whatever became of it."""
+
+    keeps_text: bool
+
+    def served(self, exchange: Exchange, *, rung: str) -> None:
+        """Record a request."""
+        ...
+
+
+class NoRecorder:
+    """Records nothing: for programs that bring their own."""
+
+    keeps_text = False
+
+    def served(self, exchange: Exchange, *, rung: str) -> None:
+        """Do nothing."""

@@ -1,0 +1,342 @@
+"""What a request may say. A field that is not here is refused by its name, never ignored.
+
+`null` means "not said". A field that OpenAI defines and this server cannot honour is accepted only
+with the value that asks for nothing (`store: false`).
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pratique.core.ids import shown
+from pratique.core.wire import Sampling
+from pratique.formats import json_strict
+from pratique.serve.gateway.errors import ApiError
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+M = TypeVar("M", bound=BaseModel)
+
+Stop = str | Annotated[list[str], Field(max_length=16)]
+
+
+class TextPart(BaseModel):
+    """One text part of a message's content."""
+
+    model_config = _STRICT
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+class CalledFunction(BaseModel):
+    """A function as the assistant called it."""
+
+    model_config = _STRICT
+
+    name: str
+    arguments: str
+
+
+class ToolCall(BaseModel):
+    """A call in an assistant's message."""
+
+    model_config = _STRICT
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class Message(BaseModel):
+    """One message. `developer` is OpenAI's newer name for `system`."""
+
+    model_config = _STRICT
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a template is given."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text for part in content)
+        message: dict[str, Any] = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": content if content is not None else "",
+        }
+        if self.name is not None:
+            message["name"] = self.name
+        if self.tool_call_id is not None:
+            message["tool_call_id"] = self.tool_call_id
+        if self.tool_calls:
+            message["tool_calls"] = [_called(call) for call in self.tool_calls]
+        return message
+
+
+def _called(call: ToolCall) -> dict[str, Any]:
+    """Return a call as templates expect it: arguments as an object where they are one."""
+    try:
+        arguments: Any = json_strict.parse(call.function.arguments.encode())
+    except ValueError:
+        arguments = call.function.arguments
+    except Exception:  # noqa: BLE001 - foreign text of any kind: hand it over as it is
+        arguments = call.function.arguments
+    return {
+        "id": call.id,
+        "type": "function",
+        "function": {"name": call.function.name, "arguments": arguments},
+    }
+
+
+class StreamOptions(BaseModel):
+    """What a stream ends with."""
+
+    model_config = _STRICT
+
+    include_usage: bool = False
+
+
+class Function(BaseModel):
+    """A function that the model may call."""
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: Literal[False] | None = None
+
+
+class Tool(BaseModel):
+    """A tool that the model may use."""
+
+    model_config = _STRICT
+
+    type: Literal["function"]
+    function: Function
+
+
+class JsonSchema(BaseModel):
+    """A named schema."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+    name: str = "answer"
+    description: str | None = None
+    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What form the answer has."""
+
+    model_config = _STRICT
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchema | None = None
+
+    def schema_for_worker(self) -> dict[str, Any] | None:
+        """Return the schema that constrains the answer, {} for any object, None for free text."""
+        match self.type:
+            case "text":
+                return None
+            case "json_object":
+                return {"type": "object"}
+            case "json_schema":
+                return self.json_schema.schema_ if self.json_schema else {}
+
+
+class _Sampled(BaseModel):
+    """Fields that all generating routes share."""
+
+    model_config = _STRICT
+
+    model: str
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=-1, lt=2**31)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    n: int | None = Field(default=None, ge=1, le=128)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: Stop | None = None
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    repetition_penalty: float | None = Field(default=None, gt=0, le=10)
+    logit_bias: dict[str, float] | None = Field(default=None, max_length=1024)
+    ignore_eos: bool | None = None
+    store: Literal[False] | None = None
+
+    def sampling(self) -> Sampling:
+        """Return the settings as the worker takes them."""
+        return Sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=None if self.top_k is None else max(self.top_k, 0),
+            min_p=self.min_p,
+            presence_penalty=self.presence_penalty or 0.0,
+            frequency_penalty=self.frequency_penalty or 0.0,
+            repetition_penalty=self.repetition_penalty,
+            seed=self.seed,
+            logit_bias=self._bias(),
+        )
+
+    def _bias(self) -> dict[int, float]:
+        found = {}
+        for token, value in (self.logit_bias or {}).items():
+            if not token.isascii() or not token.isdecimal() or not -100 <= value <= 100:
+                raise ApiError(
+                    400,
+                    "field 'logit_bias': maps token ids to numbers from -100 to 100",
+                    param="logit_bias",
+                    code="invalid_value",
+                )
+            found[int(token[:18])] = value
+        return found
+
+    def stops(self) -> tuple[str, ...]:
+        """Return the stop strings."""
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in stops if stop)
+
+
+class ChatRequest(_Sampled):
+    """POST /v1/chat/completions."""
+
+    messages: list[Message] = Field(min_length=1, max_length=4096)
+    max_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    max_completion_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
+    response_format: ResponseFormat | None = None
+    tools: list[Tool] | None = Field(default=None, max_length=128)
+    tool_choice: Literal["auto", "none"] | None = None
+
+    def scores(self) -> int | None:
+        """Return how many alternatives are asked for, None for no log-probabilities."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ApiError(
+                400,
+                "field 'top_logprobs': needs 'logprobs' to be true",
+                param="top_logprobs",
+                code="invalid_value",
+            )
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+class CompletionRequest(_Sampled):
+    """POST /v1/completions."""
+
+    prompt: str | list[str] | list[int] | list[list[int]]
+    max_tokens: int | None = Field(default=16, ge=1, lt=2**31)
+    logprobs: int | None = Field(default=None, ge=0, le=5)
+    echo: Literal[False] | None = None
+    best_of: Literal[1] | None = None
+
+
+class ResponsesRequest(BaseModel):
+    """POST /v1/responses, the stateless part of it."""
+
+    model_config = _STRICT
+
+    model: str
+    input: str | list[Message]
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    stream: Literal[False] | None = None
+    store: Literal[False] | None = None
+
+
+class EmbeddingRequest(BaseModel):
+    """POST /v1/embeddings."""
+
+    model_config = _STRICT
+
+    model: str
+    input: str | list[str] | list[int] | list[list[int]]
+    encoding_format: Literal["float", "base64"] | None = None
+
+
+class ClassifyRequest(BaseModel):
+    """POST /v1/classify: sequence or token classification, as the model does."""
+
+    model_config = _STRICT
+
+    model: str
+    input: str | list[str]
+
+
+class TokenizeRequest(BaseModel):
+    """POST /tokenize."""
+
+    model_config = _STRICT
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Message] | None = Field(default=None, max_length=4096)
+    add_special_tokens: bool = True
+
+
+def read(kind: type[M], data: bytes, *, depth: int = 32) -> M:
+    """Parse a body. Raises ApiError that names the first wrong field and quotes no value."""
+    try:
+        value = json_strict.parse_object(
+            data, json_strict.Limits(size=max(len(data), 1), depth=depth, items=2_000_000)
+        )
+    except Exception as error:  # the parser's own refusal, or the interpreter's limits
+        raise ApiError(
+            400, "the body is not a JSON object in UTF-8", code="invalid_json"
+        ) from error
+    if "chat_template" in value or "chat_template_kwargs" in value:
+        name = "chat_template" if "chat_template" in value else "chat_template_kwargs"
+        raise ApiError(
+            400,
+            f"unsupported field '{name}': the template is the admitted one",
+            param=name,
+            code="unsupported_field",
+        )
+    try:
+        return kind.model_validate({k: v for k, v in value.items() if v is not None})
+    except ValidationError as error:
+        raise _refusal(kind, error) from None
+
+
+def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    extra = [p for p in problems if p["type"] == "extra_forbidden"]
+    problem = (extra or problems)[0]
+    path = _path(kind, problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return ApiError(400, f"unsupported field '{path}'", param=path, code="unsupported_field")
+    if problem["type"] == "missing":
+        return ApiError(400, f"field '{path}' is missing", param=path, code="missing_field")
+    if problem["type"] == "literal_error":
+        return ApiError(
+            400,
+            f"field '{path}': this value is not supported",
+            param=path,
+            code="unsupported_value",
+        )
+    message = str(problem["msg"])[:200]
+    return ApiError(400, f"field '{path}': {message}", param=path, code="invalid_value")
+
+
+def _path(kind: type[BaseModel], parts: tuple[int | str, ...]) -> str:
+    """Return `messages.0.content`: what pydantic adds for union members is left out."""
+    del kind
+    kept = [
+        str(part)
+        for part in parts
+        if isinstance(part, int) or not (part[:1].isupper() or "[" in part or part in _MEMBERS)
+    ]
+    return shown(".".join(kept), 120).strip("'\"")
+
+
+_MEMBERS = frozenset({"str", "int", "float", "bool", "list", "none"})

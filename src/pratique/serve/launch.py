@@ -1,0 +1,200 @@
+"""From an admitted bundle to a running child: what it may read, how much it may use.
+
+The only way to a worker is `ConfinedLauncher`; there is none that runs a model outside the lock.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Protocol
+
+from pratique.admit.admitted import AdmittedBundle
+from pratique.confine import (
+    Confinement,
+    Died,
+    Outcome,
+    OutOfMemory,
+    Requirement,
+    describe,
+    model_lock,
+    start_service,
+)
+from pratique.core.load import Limits, LoadSpec, Task, WeightFile
+from pratique.fit.plan import RungReport
+
+WORKER: Final = "pratique.jobs.worker"
+_SIGKILL: Final = 9
+_EXIT_WAIT: Final = 30.0
+_SPIN: Final = "20000"
+"""How long an idle compute thread spins (GNU OpenMP). Spinning on a machine that has other work to do,
+the gateway's above all, made this several times slower; not spinning at all costs a wake-up per layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a child ended. `memory`: it or the kernel says there was not enough."""
+
+    words: str
+    memory: bool
+
+
+class Child(Protocol):
+    """A started worker process."""
+
+    pid: int
+    confinement: Confinement | None
+
+    async def ended(self) -> Ending:
+        """Wait for its end."""
+        ...
+
+    async def end(self, grace: float) -> None:
+        """End it, by force after `grace` seconds."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts workers."""
+
+    async def launch(self, channel: socket.socket, report: RungReport) -> Child:
+        """Start a worker on `channel`, which is taken over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What the supervisor knows of the model it serves."""
+
+    name: str
+    label: str
+    bundle_id: str
+    directory: Path
+    files: tuple[WeightFile, ...]
+    remote_code: bool = False
+    variants: tuple[tuple[str, Path, tuple[WeightFile, ...]], ...] = ()
+
+    @classmethod
+    def of(cls, admitted: AdmittedBundle) -> "Model":
+        """Take an admitted bundle's files, by their place under the model's folder."""
+        variants = tuple(
+            (name, admitted.model_dir.parent / "variants" / name, files)
+            for name in admitted.permitted_variants
+            if (files := _below(admitted, f"variants/{name}/"))
+        )
+        return cls(
+            name=admitted.name,
+            label=admitted.label,
+            bundle_id=admitted.bundle_id,
+            directory=admitted.model_dir,
+            files=_below(admitted, "model/"),
+            variants=variants,
+        )
+
+    def spec(self, report: RungReport, *, limits: Limits, task: Task) -> LoadSpec:
+        """Describe one attempt."""
+        directory, files = self.directory, self.files
+        for name, folder, listed in self.variants:
+            if name == report.rung.variant:
+                directory, files = folder, listed
+        demand = report.demand
+        if demand is not None:
+            limits = limits.model_copy(update={"kv_tokens": demand.kv_tokens})
+        memory = {} if report.resident is None else {"cpu": max(report.resident, 1)}
+        return LoadSpec(
+            model_dir=str(directory),
+            files=files,
+            rung=report.rung,
+            limits=limits,
+            task=task,
+            device=report.device if report.device.startswith("cuda:") else "cpu",
+            device_memory=memory,
+            offload_dir="/tmp/offload" if report.resident is not None else None,  # noqa: S108 - the child's own
+            remote_code=self.remote_code,
+        )
+
+
+def _below(admitted: AdmittedBundle, folder: str) -> tuple[WeightFile, ...]:
+    return tuple(
+        WeightFile(
+            path=file.path.removeprefix(folder),
+            size=file.size,
+            sha256=file.sha256,
+            chunks=tuple(file.chunks),
+        )
+        for file in admitted.files
+        if file.path.startswith(folder)
+    )
+
+
+class ConfinedLauncher:
+    """Starts workers inside the lock, able to read the model's files and nothing of the home."""
+
+    def __init__(
+        self,
+        *,
+        readable: tuple[Path, ...],
+        forbidden: tuple[Path, ...],
+        requirement: Requirement,
+        memory: int | None,
+        threads: int,
+    ) -> None:
+        self._lock = model_lock(
+            readable=readable,
+            forbidden=forbidden,
+            requirement=requirement,
+            memory=memory,
+            environment={"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": _SPIN},
+        )
+
+    async def launch(self, channel: socket.socket, report: RungReport) -> Child:
+        """Start a worker on `channel`. Raises ConfinementError where the lock cannot be closed."""
+        lock = self._lock
+        if report.device.startswith("cuda"):
+            lock = replace(lock, gpu=True)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Ending] = loop.create_future()
+
+        def settle(outcome: Outcome) -> None:
+            if not ended.done():
+                ended.set_result(ending_of(outcome))
+
+        def on_exit(outcome: Outcome) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(settle, outcome)
+
+        service = await asyncio.to_thread(start_service, WORKER, lock, channel, on_exit=on_exit)
+        return _ConfinedChild(service.pid, service.confinement, ended, service.terminate)
+
+
+class _ConfinedChild:
+    """A confined worker."""
+
+    def __init__(
+        self,
+        pid: int,
+        confinement: Confinement,
+        ended: "asyncio.Future[Ending]",
+        terminate: Callable[[float], Outcome],
+    ) -> None:
+        self.pid = pid
+        self.confinement: Confinement | None = confinement
+        self._ended = ended
+        self._terminate = terminate
+
+    async def ended(self) -> Ending:
+        """Wait for its end."""
+        return await asyncio.shield(self._ended)
+
+    async def end(self, grace: float) -> None:
+        """End it, by force after `grace` seconds."""
+        await asyncio.wait_for(asyncio.to_thread(self._terminate, grace), grace + _EXIT_WAIT)
+
+
+def ending_of(outcome: Outcome) -> Ending:
+    """Read a child's end: a SIGKILL that nobody here sent is the kernel short of memory."""
+    memory = isinstance(outcome, OutOfMemory) or (
+        isinstance(outcome, Died) and outcome.signal == _SIGKILL
+    )
+    return Ending(describe(outcome), memory)
