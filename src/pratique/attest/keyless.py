@@ -45,7 +45,9 @@ def verify(
         root = trustroot.TrustedRoot.from_json(authorities.sigstore)
         identity = _identity(bundle.signing_certificate)
         signed = _verify(root, bundle, identity)
-        times = _times(FileModel.from_json(parts.material.file), parts.signature, root)
+        file = FileModel.from_json(parts.material.file)
+        _nothing_loose(file, root)
+        times = _times(file, parts.signature, root)
         for when in times:
             _verify(_valid_at(root, when), bundle, identity)
         key = supported_public_key(bundle.signing_certificate.public_key())
@@ -90,6 +92,24 @@ def _identity(certificate: x509.Certificate) -> Identity:
     # One or two length bytes; the library's own policy compares the value once more.
     text = issuer.value[2:] if issuer.value[1] < 0x80 else issuer.value[3:]
     return Identity(Method.SIGSTORE, (emails or uris)[0], text.decode())
+
+
+def _nothing_loose(file: FileModel, root: trustroot.TrustedRoot) -> None:
+    """Refuse what the library reads past: fields of a log entry that no signature covers."""
+    logs = {log.log_id.key_id for log in root.tlogs}
+    for entry in file.verification_material.tlog_entries:
+        proof = entry.inclusion_proof
+        if entry.log_id.key_id not in logs:
+            raise VerificationRefused("the log entry names an unknown log", hint=_HINT)
+        # With a promise the index is that of the whole log and signed; the proof's is of a shard.
+        if entry.inclusion_promise is None and entry.log_index != proof.log_index:
+            raise VerificationRefused("the log entry's index is not that of its proof", hint=_HINT)
+        origin, _, signatures = proof.checkpoint.envelope.partition("\n\n")
+        names = [line.split(" ")[1] for line in signatures.splitlines()]
+        if not all(name and origin.startswith(name) for name in names):
+            raise VerificationRefused(
+                "the log's checkpoint is not signed by its origin", hint=_HINT
+            )
 
 
 def _times(file: FileModel, signature: bytes, root: trustroot.TrustedRoot) -> list[datetime]:

@@ -19,7 +19,8 @@ from rfc3161_client import (
 )
 from rfc3161_client.errors import VerificationError
 
-from pratique.errors import SealError, VerificationRefused
+from pratique.attest.tsa_token import check_signer
+from pratique.errors import FormatError, SealError, VerificationRefused
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 _HINT: Final = "have it signed again with an authority that the trust root carries (tsa/NAME.pem)"
@@ -84,6 +85,7 @@ def _one(data: bytes, signature: bytes, chains: tuple[tuple[bytes, ...], ...]) -
         response = decode_timestamp_response(data)
         if response.as_bytes() != data:
             raise VerificationRefused("its timestamp is not in canonical form", hint=_HINT)
+        check_signer(data)
         when: datetime = response.tst_info.gen_time
         for chain in chains:
             certificates = [x509.load_der_x509_certificate(der) for der in chain]
@@ -103,6 +105,8 @@ def _one(data: bytes, signature: bytes, chains: tuple[tuple[bytes, ...], ...]) -
             return when
     except VerificationRefused:
         raise
+    except FormatError as error:
+        raise VerificationRefused(f"its {error.message}", hint=_HINT) from error
     except Exception as error:  # ASN.1 readers raise what they like; all of it refuses
         raise VerificationRefused("its timestamp cannot be read", hint=_HINT) from error
     raise VerificationRefused(
