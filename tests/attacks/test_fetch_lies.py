@@ -12,12 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from pratique.core.ids import CommitSha
-from pratique.errors import FetchError, StorageError
-from pratique.fetch.api import RenamedRepository
-from pratique.fetch.hub import HubRequest
-from pratique.flows.loopback_hub import Reply, Request, serving
 from tests.support.hub.world import (
     REPO,
     WEIGHTS,
@@ -33,6 +27,12 @@ from tests.support.hub.world import (
     with_headers,
     with_status,
 )
+
+from pratique.core.ids import CommitSha
+from pratique.errors import FetchError, StorageError
+from pratique.fetch.api import RenamedRepository
+from pratique.fetch.pinning import HubRequest
+from pratique.flows.loopback_hub import Reply, Request, serving
 
 OTHER = "f" * 40
 RESOLVE = f"/{REPO}/resolve/"

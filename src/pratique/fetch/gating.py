@@ -7,11 +7,11 @@ from pratique.core.stages import Stage
 from pratique.errors import ApprovalNeeded, PratiqueError, VettingRefused
 
 _WHEN = {
-    Stage.LISTING: "by its file list, before any file was downloaded",
-    Stage.CODE_AND_CONFIG: "by its code and configuration, before any weights were downloaded",
-    Stage.HEADERS: "by the heads of its weight files, before they were downloaded",
-    Stage.TOKENIZER: "by its tokenizer, before any weights were downloaded",
-    Stage.CONTENT: "by its content",
+    Stage.LISTING: "its file list, before any file was downloaded",
+    Stage.CODE_AND_CONFIG: "its code and configuration, before any weights were downloaded",
+    Stage.HEADERS: "the heads of its weight files, before they were downloaded",
+    Stage.TOKENIZER: "its tokenizer, before any weights were downloaded",
+    Stage.CONTENT: "its content",
 }
 
 
@@ -44,14 +44,14 @@ def gate_answer(verdict: Verdict, stage: Stage, kept: Path) -> PratiqueError:
     name = verdict.subject.repo or verdict.subject.name
     if verdict.state is VerdictState.NEEDS_APPROVAL:
         return GateWantsApproval(
-            f"{name} needs an allowance, {_WHEN[stage].removeprefix('by ')}",
+            f"{name} needs an allowance: {_WHEN[stage]}",
             hint=f"read {kept} , then add the allowances to the policy and fetch again",
             verdict=verdict,
             stage=stage,
             kept=kept,
         )
     return GateRefused(
-        f"{name} was refused {_WHEN[stage]}",
+        f"{name} was refused by {_WHEN[stage]}",
         hint="see the findings marked 'refuse'; --without PATTERN leaves a file behind",
         verdict=verdict,
         stage=stage,

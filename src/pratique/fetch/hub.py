@@ -2,13 +2,13 @@
 
 The order: pin the commit, list it, prove the list by git, ask the gate; code and configuration, ask;
 heads of the weights, ask; tokenizer, ask; everything else, ask; tie every byte to the commit; one
-rename. No later step starts before the earlier one's answer is PASSED.
+rename. A refusal ends it at once; without PASSED nothing after the heads is downloaded.
 """
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from pratique.attest.commit_proof import (
 )
 from pratique.core.candidate import Candidate, Gate, Listed
 from pratique.core.findings import Verdict, VerdictState
-from pratique.core.ids import CommitSha, RelPath, RepoId, shown
+from pratique.core.ids import RelPath, RepoId, shown
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress, Quiet
 from pratique.core.snapshot import Proof, Snapshot
@@ -30,26 +30,27 @@ from pratique.core.stages import Stage
 from pratique.errors import FetchError, FormatError, UnreadableInput
 from pratique.fetch import plan
 from pratique.fetch.api import (
-    Item,
-    ListingAnswer,
-    RenamedRepository,
     RepoInfo,
-    list_files,
-    repo_info,
+)
+from pratique.fetch.foreign import (
+    FOREIGN_FILE,
+    MAX_DEPTH,
+    ForeignPin,
+    foreign_bytes,
+    foreign_references,
 )
 from pratique.fetch.gating import gate_answer
-from pratique.fetch.git_objects import NoGit, fetch_blobs, fetch_commit_objects
 from pratique.fetch.heads import fetch_head
 from pratique.fetch.listing import (
     Wanted,
     by_content,
-    cross_check,
     for_gate,
     for_model,
     wanted_files,
     with_blobs,
     with_folders,
 )
+from pratique.fetch.pinning import HubRequest, Pinned, pin_commit, resolve
 from pratique.fetch.record import HubRecord, write_record
 from pratique.fetch.session import HubSession
 from pratique.fetch.stream import Arrived, Download, Stopped
@@ -68,98 +69,6 @@ AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class HubRequest:
-    """What to fetch. `revision` None is the default branch; patterns are for `plan.selector`."""
-
-    repo: RepoId
-    revision: str | None = None
-    only: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """As the user would type it."""
-        return self.repo if self.revision is None else f"{self.repo}@{self.revision}"
-
-
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A repository at one commit with its listing, before any file."""
-
-    request: HubRequest
-    info: RepoInfo
-    listing: ListingAnswer
-    proof: ProofObjects | None
-    renamed_from: RepoId | None = None
-
-    @property
-    def repo(self) -> RepoId:
-        """The repository as it is called now."""
-        return self.info.repo
-
-    @property
-    def commit(self) -> CommitSha:
-        """The commit everything is pinned to."""
-        return self.info.commit
-
-    @property
-    def items(self) -> tuple[Item, ...]:
-        """Every file of the commit."""
-        return self.listing.items
-
-
-def resolve(session: HubSession, request: HubRequest, policy: Policy) -> tuple[RepoInfo, bool]:
-    """Pin the request to a commit. Follows one rename, where the policy accepts it."""
-    try:
-        return repo_info(session, request.repo, request.revision), False
-    except RenamedRepository as renamed:
-        if policy.fetch.renamed_repositories != "accept":
-            raise
-        return repo_info(session, renamed.new, request.revision), True
-
-
-def pin(session: HubSession, request: HubRequest, policy: Policy) -> Pinned:
-    """Resolve, list and prove. Guarantees that list and git agree, or that the policy needs no git.
-
-    Raises FetchError.
-    """
-    info, renamed = resolve(session, request, policy)
-    return pin_commit(session, request, info, policy, renamed=renamed)
-
-
-def pin_commit(
-    session: HubSession, request: HubRequest, info: RepoInfo, policy: Policy, *, renamed: bool
-) -> Pinned:
-    """List and prove what `resolve` found."""
-    listing = list_files(session, info.repo, info.commit)
-    proof = _prove(session, info, listing, policy)
-    return Pinned(request, info, listing, proof, request.repo if renamed else None)
-
-
-def _prove(
-    session: HubSession, info: RepoInfo, listing: ListingAnswer, policy: Policy
-) -> ProofObjects | None:
-    try:
-        objects = fetch_commit_objects(session, info.repo, info.commit)
-        proof = ProofObjects.of(objects, info.commit)
-        return cross_check(listing.items, proof, lambda ids: fetch_blobs(session, info.repo, ids))
-    except NoGit as error:
-        if policy.fetch.commit_proof == "required":
-            raise FetchError(
-                f"{session.endpoint.base} offers no git access to {info.repo}, so commit "
-                f"{info.commit} cannot be proved",
-                hint="the policy requires a commit proof; fetch from a Hub with git, or use a "
-                'policy with fetch.commit_proof = "reported"',
-            ) from error
-        return None
-    except FormatError as error:
-        raise FetchError(
-            f"the git objects of {info.repo}@{info.commit[:8]} are refused: {error.message}",
-            hint="the server is wrong or lies; nothing was taken from it",
-        ) from error
-
-
-@dataclass(frozen=True, slots=True)
 class HubFetch:
     """One fetch: where from, where to, and who judges."""
 
@@ -170,8 +79,10 @@ class HubFetch:
     progress: Progress = field(default_factory=Quiet)
     into: Path | None = None
 
-    def run(self, request: HubRequest) -> Snapshot:
+    def run(self, request: HubRequest, *, within: tuple[RepoId, ...] = ()) -> Snapshot:
         """Fetch. Returns a whole snapshot; one that is there already is checked and returned.
+
+        `within` are the repositories on whose behalf this one is fetched.
 
         Raises:
             GateRefused, GateWantsApproval: nothing later than that stage was downloaded.
@@ -184,7 +95,7 @@ class HubFetch:
             return _existing(final, info)
         pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)
         with workspace(final) as space:
-            return _Take(self, pinned, space).run()
+            return _Take(self, pinned, space, (*within, info.repo)).run()
 
     def _final(self, info: RepoInfo) -> Path:
         if self.into is not None:
@@ -204,8 +115,11 @@ def _existing(final: Path, info: RepoInfo) -> Snapshot:
 class _Take:
     """The steps after pinning, over one work directory."""
 
-    def __init__(self, fetch: HubFetch, pinned: Pinned, space: Workspace) -> None:
+    def __init__(
+        self, fetch: HubFetch, pinned: Pinned, space: Workspace, within: tuple[RepoId, ...]
+    ) -> None:
         self._fetch = fetch
+        self._within = within
         self._pinned = pinned
         self._space = space
         selected = plan.selector(pinned.request.only, pinned.request.without)
@@ -275,7 +189,9 @@ class _Take:
             stage,
         )
         self._verdicts.append((stage, verdict))
-        if verdict.state is not VerdictState.PASSED:
+        if _stops(verdict.state, stage):
+            if stage < Stage.CONTENT and verdict.state is VerdictState.FAILED:
+                self._space.discard()  # nothing of it is worth keeping, and nobody can allow it
             raise gate_answer(verdict, stage, self._space.model)
 
     def _bring(self, files: Sequence[Wanted], stage: Stage) -> None:
@@ -324,6 +240,7 @@ class _Take:
             )
             for path, body in proof.files():
                 self._space.write(f"provenance/{path}", body)
+        self._take_foreign()
         record = HubRecord(
             session=self._fetch.session,
             requested=pinned.request.text,
@@ -338,6 +255,22 @@ class _Take:
         left_out = [item for item in pinned.items if item.path not in self._arrived]
         document = write_record(self._space, record, list(self._arrived.values()), left_out)
         return recorded_snapshot(self._space.finish(document), document)
+
+    def _take_foreign(self) -> None:
+        """Fetch what the gate let this repository take from others, each as a snapshot of its own."""
+        pins: list[ForeignPin] = []
+        for reference in foreign_references(self._space.model):
+            if reference.repo in self._within or len(self._within) > MAX_DEPTH:
+                raise FetchError(
+                    f"{reference.repo} refers back to itself, or through more than {MAX_DEPTH} "
+                    "repositories",
+                    hint="fetch the repositories one by one",
+                )
+            fetch = replace(self._fetch, into=None)
+            request = HubRequest(reference.repo, reference.revision)
+            pins.append(ForeignPin.of(reference, fetch.run(request, within=self._within)))
+        if pins:
+            self._space.write(FOREIGN_FILE, foreign_bytes(tuple(pins)))
 
     def _carried_proof(self) -> ProofObjects | None:
         """The proof with the small `.git*` files, which are no model files but can be carried."""
@@ -357,6 +290,20 @@ class _Take:
             download.fetch(file, part, target)
             bodies.append(target.read_bytes())
         return with_blobs(pinned.proof, bodies)
+
+
+def _stops(state: VerdictState, stage: Stage) -> bool:
+    """A refusal ends a fetch at once; a wish for approval when everything cheap has been asked.
+
+    So whoever is to approve sees all findings together, with the digests that allowances must name.
+    """
+    match state:
+        case VerdictState.PASSED:
+            return False
+        case VerdictState.FAILED:
+            return True
+        case VerdictState.NEEDS_APPROVAL:
+            return stage >= Stage.HEADERS
 
 
 def _of_git_or_model(entry: Listed) -> bool:

@@ -40,8 +40,8 @@ from pratique.core.stages import Stage
 from pratique.errors import FetchError, FormatError, StorageError, UnreadableInput
 from pratique.fetch import plan
 from pratique.fetch.gating import gate_answer
-from pratique.fetch.hub import HubRequest, Pinned, pin
 from pratique.fetch.listing import with_folders
+from pratique.fetch.pinning import HubRequest, Pinned, pin
 from pratique.fetch.record import LocalRecord, write_local_record
 from pratique.fetch.session import HubSession
 from pratique.formats.git import blob_hasher, is_git_material

@@ -13,8 +13,10 @@ from pratique.core.progress import Progress
 from pratique.core.snapshot import Snapshot
 from pratique.errors import SealError, VerificationRefused
 from pratique.fetch import plan
-from pratique.fetch.hub import HubFetch, HubRequest, Pinned, pin
+from pratique.fetch.foreign import foreign_snapshots
+from pratique.fetch.hub import HubFetch
 from pratique.fetch.listing import Wanted, wanted_files
+from pratique.fetch.pinning import HubRequest, Pinned, pin
 from pratique.fetch.session import HubSession
 from pratique.fetch.stream import Download
 from pratique.flows.fetching import FetchOptions, fetch, open_session, parse_request
@@ -32,7 +34,7 @@ from pratique.flows.recipe import (
 from pratique.flows.sealing import SealRequest, vet_and_seal
 from pratique.formats.git import is_git_material
 from pratique.seal.seal import SealedBundle
-from pratique.store.quarantine import hash_tree
+from pratique.store.quarantine import hash_tree, quarantine_dir
 
 
 def make_lock(recipe: RecipeFile, options: FetchOptions, progress: Progress) -> Lock:
@@ -150,7 +152,10 @@ class Build:
         on_verdict: Callable[[Verdict], None],
         progress: Progress,
     ) -> SealedBundle:
-        """Fetch, vet and seal. Raises what `fetch`, `vet` and `seal` raise."""
+        """Fetch, vet and seal, what the model takes from other repositories as bundles beside it.
+
+        Raises what `fetch`, `vet` and `seal` raise.
+        """
         if self.recipe.recipe.variants:
             raise SealError(
                 f"{self.recipe.path.name} asks for variants, which this version cannot make",
@@ -158,5 +163,13 @@ class Build:
             )
         snapshot = self.fetch(progress)
         root = snapshot.model_dir.parent
+        beside = self.output
+        if beside is not None and not beside.is_dir():
+            beside = beside.parent
+        quarantine = quarantine_dir(self.options.home)
+        wanted = [(quarantine / name, beside) for name in foreign_snapshots(snapshot)]
+        for directory, output in wanted:
+            request = SealRequest(directory, self.options.policy, output)
+            vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)
         request = SealRequest(root, self.options.policy, self.output)
         return vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)

@@ -15,8 +15,9 @@ from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Snapshot
 from pratique.errors import FormatError, UsageError
-from pratique.fetch.hub import HubFetch, HubRequest
+from pratique.fetch.hub import HubFetch
 from pratique.fetch.local import LocalFetch, cache_source, directory_source, is_cache_snapshot
+from pratique.fetch.pinning import HubRequest
 from pratique.fetch.session import HubSession, Tls, hub_session
 from pratique.fetch.urls import OFFICIAL, Endpoint
 

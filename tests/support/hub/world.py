@@ -18,8 +18,9 @@ from pratique.core.manifest import Manifest
 from pratique.core.policy import Policy
 from pratique.core.snapshot import Snapshot
 from pratique.core.stages import Stage
-from pratique.fetch.hub import HubFetch, HubRequest
+from pratique.fetch.hub import HubFetch
 from pratique.fetch.patience import Patience
+from pratique.fetch.pinning import HubRequest
 from pratique.fetch.session import hub_session
 from pratique.fetch.urls import Endpoint
 from pratique.flows.loopback_hub import FilePart, LoopbackHub, Reply, Request
