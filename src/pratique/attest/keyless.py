@@ -6,6 +6,7 @@ verified once more against a trusted root cut down to the authorities that were 
 time, since the library does not enforce `validFor.end` of certificate authorities and logs.
 """
 
+import base64
 import json
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,7 @@ from sigstore.verify import Verifier
 from sigstore.verify import policy as policies
 from sigstore_models.bundle.v1 import Bundle as FileModel
 from sigstore_models.common.v1 import TimeRange
+from sigstore_models.rekor.v1 import InclusionProof
 from sigstore_models.trustroot import v1 as trustroot
 
 from pratique.attest import timestamp
@@ -104,12 +106,20 @@ def _nothing_loose(file: FileModel, root: trustroot.TrustedRoot) -> None:
         # With a promise the index is that of the whole log and signed; the proof's is of a shard.
         if entry.inclusion_promise is None and entry.log_index != proof.log_index:
             raise VerificationRefused("the log entry's index is not that of its proof", hint=_HINT)
-        origin, _, signatures = proof.checkpoint.envelope.partition("\n\n")
-        names = [line.split(" ")[1] for line in signatures.splitlines()]
-        if not all(name and origin.startswith(name) for name in names):
-            raise VerificationRefused(
-                "the log's checkpoint is not signed by its origin", hint=_HINT
-            )
+        _checkpoint(proof)
+
+
+def _checkpoint(proof: InclusionProof) -> None:
+    """C2SP tlog-checkpoint: origin, size, root; a blank line; signatures by name."""
+    if proof.checkpoint is None:  # the library saw to it
+        raise VerificationRefused("the log entry bears no checkpoint", hint=_HINT)
+    note, _, signatures = proof.checkpoint.envelope.partition("\n\n")
+    origin, size, root_hash = note.split("\n")[:3]
+    if size != str(proof.tree_size) or base64.b64decode(root_hash) != proof.root_hash:
+        raise VerificationRefused("the log's proof is not for its checkpoint", hint=_HINT)
+    names = [line.split(" ")[1] for line in signatures.splitlines()]
+    if not all(name and origin.startswith(name) for name in names):
+        raise VerificationRefused("the log's checkpoint is not signed by its origin", hint=_HINT)
 
 
 def _times(file: FileModel, signature: bytes, root: trustroot.TrustedRoot) -> list[datetime]:
