@@ -42,7 +42,7 @@ _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
 )
 @pass_context
 def command(
-    context: Context, directory: Path, policy: str, form: str, output: Path | None, stage: str
+    context: Context, directory: Path, *, policy: str, form: str, output: Path | None, stage: str
 ) -> int:
     """Judge DIR: a model directory, a snapshot that `fetch` made, or a bundle's directory.
 

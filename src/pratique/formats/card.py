@@ -59,7 +59,7 @@ class _Builder:
     """Folds YAML events into plain values."""
 
     def __init__(self) -> None:
-        self.value: "Yaml | None" = None
+        self.value: Yaml | None = None
         self.repeated: list[str] = []
         self._stack: list[tuple[dict[str, Yaml] | list[Yaml], list[str]]] = []
         self._anchors: dict[str, Yaml] = {}
@@ -85,6 +85,8 @@ class _Builder:
                 if not isinstance(target, str):
                     raise FormatError("has a YAML alias of more than plain text")
                 self._add(target, None)
+            case _:
+                pass
 
     def _open(self, value: dict[str, Yaml] | list[Yaml], event: object) -> None:
         if len(self._stack) >= _MAX_DEPTH:

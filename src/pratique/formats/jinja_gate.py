@@ -42,7 +42,7 @@ _METHODS: Final = frozenset(
     "append extend update pop insert cycle changed partition rpartition format swapcase".split()
 )
 _CALLABLE: Final = frozenset(
-    "range namespace raise_exception strftime_now dict loop caller joiner cycler super_".split()
+    "range namespace raise_exception strftime_now dict loop caller joiner cycler".split()
 )
 _FORBIDDEN_NAMES: Final = frozenset(
     "self lipsum config request url_for get_flashed_messages g session application env "
@@ -75,7 +75,7 @@ def examine(source: str) -> TemplateFacts:
         raise FormatError(f"is longer than {MAX_TEMPLATE} characters")
     tree = _parse(source)
     found = list(_all_nodes(tree))
-    macros = {n.name for n in found if type(n).__name__ == "Macro"}
+    macros = {str(getattr(n, "name", "")) for n in found if type(n).__name__ == "Macro"}
     for node in found:
         _check_node(node, macros)
     return _facts(found)
@@ -248,6 +248,8 @@ def _facts(found: list["nodes.Node"]) -> TemplateFacts:
             case "Call":
                 triggers.extend(_searched(node))
                 clock = clock or _names(node.node, "strftime_now")  # type: ignore[attr-defined]  # Call
+            case _:
+                pass
     return TemplateFacts(tuple(texts), tuple(triggers), clock, compared)
 
 
@@ -284,6 +286,8 @@ def _is_message_text(node: "nodes.Node") -> bool:
         case "Call":
             inner = getattr(node.node, "node", None)  # type: ignore[attr-defined]  # Call
             return inner is not None and _is_message_text(inner)
+        case _:
+            pass
     return False
 
 

@@ -6,6 +6,7 @@ Built-in policies are found by name; everything else is a path. Nothing is looke
 import re
 import tomllib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ def policy_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
-def data_folder(name: str) -> Any:
+def data_folder(name: str) -> Traversable:
     """A folder of data files: inside the installed package, else in the source tree."""
     packaged = resources.files("pratique") / "_data" / name
     if packaged.is_dir():
@@ -89,16 +90,15 @@ def data_folder(name: str) -> Any:
     return Path(__file__).resolve().parents[3] / name
 
 
-def _folder() -> Any:
+def _folder() -> Traversable:
     return data_folder("policies")
 
 
 def _built_in(name: str) -> bytes:
-    data: bytes = (_folder() / f"{name}.toml").read_bytes()
-    return data
+    return (_folder() / f"{name}.toml").read_bytes()
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: object) -> object:
     """TOML's arrays as tuples: strict models take nothing else."""
     if isinstance(value, dict):
         return {key: _tuples(child) for key, child in value.items()}

@@ -126,6 +126,18 @@ def read_member(file: BufferedReader, member: Member, limit: int) -> bytes:
     return plain
 
 
+def read_beginning(file: BufferedReader, member: Member, count: int) -> bytes:
+    """Return the first `count` bytes of a member, or all of it. Raises FormatError."""
+    file.seek(member.data_offset)
+    packed = file.read(min(member.packed_size, count))
+    if member.method == STORED:
+        return packed
+    try:
+        return zlib.decompressobj(-15).decompress(packed, count)
+    except zlib.error as error:
+        raise FormatError(f"member {shown(member.name)} does not unpack") from error
+
+
 def _inflated(inflate: "zlib._Decompress", block: bytes, member: Member) -> tuple[bytes, ...]:
     pieces: list[bytes] = []
     total = 0

@@ -81,11 +81,7 @@ def _own(statement: ast.stmt) -> list[ast.AST]:
 
 
 def _calls(nodes: Iterable[ast.AST]) -> list[str]:
-    found: list[str] = []
-    for node in nodes:
-        if isinstance(node, ast.Call) and (name := _dotted(node.func)):
-            found.append(name)
-    return found
+    return [n for node in nodes if isinstance(node, ast.Call) and (n := _dotted(node.func))]
 
 
 def _dotted(node: ast.expr) -> str:

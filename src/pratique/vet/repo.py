@@ -5,8 +5,11 @@ file that changes while it is being looked at is refused (`Repo.changed`).
 """
 
 import hashlib
+import mmap
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from typing import Final, TypeVar, cast
@@ -77,6 +80,7 @@ class Repo:
         self.stage = stage
         self.reading = ""
         self._note = note
+        self._noting = threading.Lock()
         self.problems: list[tuple[str, str]] = []
         self._stamps: dict[str, Stamp] = {}
         self._digests: dict[str, Digest] = {}
@@ -143,9 +147,10 @@ class Repo:
         """Open a file that is here, unbuffered positions and all. The caller bounds what it reads."""
         if not self.here(path):
             raise NotHere("is not here")
-        if path != self.reading:
-            self.reading = path
-            self._note(path)
+        with self._noting:  # files are hashed by several threads; the channel is one
+            if path != self.reading:
+                self.reading = path
+                self._note(path)
         return open_regular(self.candidate.root, path, self._stamps[path])
 
     def read(self, path: str, limit: int = 32 * MIB) -> bytes:
@@ -179,6 +184,19 @@ class Repo:
         with self.open(path) as file:
             file.seek(max(0, self._stamps[path].size - count))
             return file.read(count)
+
+    @contextmanager
+    def mapped(self, path: str) -> Iterator[memoryview]:
+        """All bytes of a file that is here, as a read-only view: memory stays flat."""
+        with self.open(path) as file:
+            if not self._stamps[path].size:
+                yield memoryview(b"")
+                return
+            with (
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages,
+                memoryview(pages) as view,
+            ):
+                yield view
 
     def sha256(self, path: str) -> Digest:
         """SHA-256 of a file that is here: computed once, in one pass, with flat memory."""

@@ -60,7 +60,7 @@ def _custom(
             yield _elsewhere(entry, where, impl)
         else:
             yield from local_reference(
-                CHECK.id, repo, entry, f"{entry.path}: {where}", impl, reached
+                CHECK.id, repo, entry, f"{entry.path}: {where}", impl, reached=reached
             )
 
 

@@ -60,7 +60,7 @@ def _attributes(repo: Repo, path: str) -> Iterator[Finding]:
         yield refuse(
             CHECK.id,
             path,
-            f"names the git driver {sorted(drivers)[0]!r}, a command that git would run",
+            f"names the git driver {min(drivers)!r}, a command that git would run",
             "keep `filter=lfs diff=lfs merge=lfs -text` only",
         )
     else:

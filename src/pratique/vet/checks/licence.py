@@ -71,10 +71,9 @@ def _ask(repo: Repo, path: str, message: str) -> Finding:
 
 def _evidence(repo: Repo, message: str) -> Digest:
     """What an allowance names: the finding and the very card and licence texts it was made on."""
-    lines = [message]
-    for entry in sorted(repo.with_role(Role.CARD, Role.LICENCE, Role.CONFIG), key=lambda e: e.path):
-        if repo.here(entry.path) and "/" not in entry.path:
-            lines.append(f"{repo.sha256(entry.path)}  {entry.path}")
+    entries = sorted(repo.with_role(Role.CARD, Role.LICENCE, Role.CONFIG), key=lambda e: e.path)
+    here = [e.path for e in entries if repo.here(e.path) and "/" not in e.path]
+    lines = [message, *(f"{repo.sha256(path)}  {path}" for path in here)]
     return Digest(hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest())
 
 

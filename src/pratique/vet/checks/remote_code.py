@@ -55,12 +55,12 @@ def references(
             )
         else:
             yield from local_reference(
-                CHECK.id, repo, entry, f"{entry.path}: {place}", reference, reached
+                CHECK.id, repo, entry, f"{entry.path}: {place}", reference, reached=reached
             )
 
 
 def local_reference(
-    check: str, repo: Repo, entry: Entry, place: str, reference: str, reached: dict[str, str]
+    check: str, repo: Repo, entry: Entry, place: str, reference: str, *, reached: dict[str, str]
 ) -> Iterator[Finding]:
     """Check one `module.Class` of this repository."""
     module, _, name = reference.rpartition(".")

@@ -29,7 +29,7 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             continue
         yield from _against_shards(repo, entry, weight_map, indexed)
         if ".safetensors." in entry.name:
-            yield from _total_size(repo, entry, index)
+            yield from _total_size(entry, index)
     yield from _complete_sets(repo, indexed)
 
 
@@ -79,7 +79,7 @@ def _one_shard(repo: Repo, entry: Entry, path: str, tensors: set[str]) -> Iterat
         )
 
 
-def _total_size(repo: Repo, entry: Entry, index: JsonObject) -> Iterator[Finding]:
+def _total_size(entry: Entry, index: JsonObject) -> Iterator[Finding]:
     metadata = index.get("metadata")
     if not isinstance(metadata, dict) or "total_size" not in metadata:
         return

@@ -46,19 +46,22 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             yield from _types(repo, entry, document.get("types"), reached)
     for entry, config in configs(repo, *CONFIG_ROLES):
         for place, key, value, holder in walk(config):
-            if (
-                key in _LAYER_KEYS
-                and isinstance(value, str)
-                and "." in value
-                and not _LAYER.match(value)
-            ):
-                yield _imports(entry, place, value)
-            elif key == "tokenizer_class" and isinstance(value, str) and "." in value:
-                if not _STANDARD.match(value):
-                    yield _imports(entry, place, value)
-            elif key == "module_type" or (key == "type" and _is_module_type(value, holder)):
+            if key == "module_type" or (key == "type" and _is_module_type(value, holder)):
                 yield from _type(repo, entry, place, value, reached)
+            elif (key in _LAYER_KEYS and not _is_layer(value)) or (
+                key == "tokenizer_class" and _is_dotted(value) and not _STANDARD.match(str(value))
+            ):
+                yield _imports(entry, place, str(value))
     yield from review(CHECK.id, repo, reached)
+
+
+def _is_dotted(value: Json) -> bool:
+    return isinstance(value, str) and "." in value
+
+
+def _is_layer(value: Json) -> bool:
+    """Activation names without a dot are looked up in the library's own table."""
+    return not _is_dotted(value) or bool(_LAYER.match(str(value)))
 
 
 def _is_module_type(value: Json, holder: dict[str, Json]) -> bool:
@@ -93,8 +96,6 @@ def _modules(
                 entry.path,
                 f"module {i} has no folder {shown(path)}: it has no parameters",
             )
-        if isinstance(module.get("kwargs"), list):
-            continue
 
 
 def _types(repo: Repo, entry: Entry, types: Json, reached: dict[str, str]) -> Iterator[Finding]:
@@ -116,7 +117,7 @@ def _type(
         module = value.rpartition(".")[0]
         if repo.has(f"{module.replace('.', '/')}.py"):
             yield from local_reference(
-                CHECK.id, repo, entry, f"{entry.path}: {place}", value, reached
+                CHECK.id, repo, entry, f"{entry.path}: {place}", value, reached=reached
             )
         else:
             yield _imports(entry, place, value)

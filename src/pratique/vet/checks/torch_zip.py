@@ -4,6 +4,7 @@ Clean: one unambiguous ZIP, stored members with right checksums and torch's own 
 at most 16 MiB whose every global is on the list of torch's weights_only reader.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import Final
 
@@ -41,21 +42,22 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
 
 
 def _whole(repo: Repo, entry: Entry) -> Iterator[Finding]:
+    found: list[Finding] = []
     try:
         with repo.open(entry.path) as file:
             members = zips.read_index(file, entry.size)
             kind = torch_zip.kind_of(members)
             for member in members:
                 if member.name.endswith(".pkl"):
-                    yield from _globals(
-                        entry, kind, zips.read_member(file, member, torch_zip.MAX_PICKLE)
+                    found.extend(
+                        _globals(entry, kind, zips.read_member(file, member, torch_zip.MAX_PICKLE))
                     )
             for member in members:
                 zips.check_crc(file, member)
     except FormatError as error:
         yield refuse(CHECK.id, entry.path, f"is no clean torch zip: {error}", _REMEDY)
         return
-    yield _answer_for(repo, entry, kind)
+    yield from found or [_answer_for(repo, entry, kind)]
 
 
 def _answer_for(repo: Repo, entry: Entry, kind: torch_zip.Kind) -> Finding:
@@ -103,12 +105,11 @@ def _head(repo: Repo, entry: Entry, head: bytes) -> Iterator[Finding]:
     start = 30 + name_length + extra_length
     first_pickle = head[30 : 30 + name_length].endswith(b"/data.pkl")
     if first_pickle and len(head) > start:
-        try:
+        # A TorchScript's data.pkl, or a malformed one, is decided when the file is here whole.
+        with contextlib.suppress(FormatError):
             yield from _globals(
                 entry, "weights", head[start : start + torch_zip.MAX_PICKLE], whole=False
             )
-        except FormatError:
-            pass  # a TorchScript's data.pkl, or a malformed one: decided when the file is here whole
     yield approve(
         CHECK.id,
         entry.path,
