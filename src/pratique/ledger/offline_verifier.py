@@ -115,7 +115,8 @@ def check(proof: object, vkey: "str | None") -> "tuple[int, int, str]":
     except (TypeError, ValueError) as error:
         raise Refused("the path is malformed") from error
     refuse_unless(all(len(step) == 32 for step in steps), "the path is malformed")
-    size, root = open_checkpoint(proof["checkpoint"], vkey or proof["key"])
+    refuse_unless(vkey is None or proof["key"] == vkey.strip(), "the proof brings another key")
+    size, root = open_checkpoint(proof["checkpoint"], proof["key"])
     refuse_unless(0 <= number < size, "the event's number is not in the tree")
     refuse_unless("\n" not in event, "the event is not one line")
     leaf = hashlib.sha256(b"\x00" + event.encode("utf-8")).digest()

@@ -143,7 +143,7 @@ def test_a_bent_proof_is_refused(folder, tmp_path, field, change):
 
 def test_another_key_is_refused(folder, tmp_path):
     other = write_log(tmp_path / "other", 1, seed=2)
-    with pytest.raises(offline_verifier.Refused, match="another log"):
+    with pytest.raises(offline_verifier.Refused, match="another key"):
         offline_verifier.check(prove(folder, 7), other.key().vkey())
 
 
