@@ -34,11 +34,11 @@ def command(
     from rich.markup import escape
 
     from pratique.admit.admit import Naming
+    from pratique.cli.gate import local_gate
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import plain
     from pratique.flows.admit import admit_and_vet
     from pratique.formats.policy import load_policy
-    from pratique.vet import LocalGate
 
     rules = load_policy(policy)
     home = context.make_home()
@@ -48,7 +48,7 @@ def command(
             bundle,
             home,
             policy=rules,
-            gate=LocalGate(rules),
+            gate=local_gate(context, rules),
             naming=Naming(alias, rollback),
             now=datetime.now(UTC),
             progress=progress,

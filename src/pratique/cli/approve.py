@@ -86,16 +86,16 @@ def command(
 
 
 def _vet(context: Context, bundle: Path, terms: "Terms") -> "Approval":
+    from pratique.cli.gate import local_gate
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
     from pratique.flows.approve import vet_for_approval
-    from pratique.vet import LocalGate
 
     with progress_bar(context) as progress:
         approval = vet_for_approval(
             bundle,
             terms,
-            LocalGate(terms.policy),
+            local_gate(context, terms.policy),
             on_verdict=verdict_printer(context),
             progress=progress,
         )

@@ -37,17 +37,17 @@ def command(
     digest are done again on the bytes that are copied; a file that changed meanwhile is refused.
     """
     from pratique.attest.keys import load_signer
+    from pratique.cli.gate import local_gate
     from pratique.cli.key_password import password_prompt
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
     from pratique.errors import SealError
     from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
     from pratique.formats.policy import load_policy
-    from pratique.vet import LocalGate
 
     rules = load_policy(policy)
     request = SealRequest(snapshot, rules, output)
-    gate, show = LocalGate(rules), verdict_printer(context)
+    gate, show = local_gate(context, rules), verdict_printer(context)
     if check is not None:
         with progress_bar(context) as progress:
             document = check_reproducible(request, check, gate, on_verdict=show, progress=progress)

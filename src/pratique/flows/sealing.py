@@ -22,14 +22,14 @@ from pratique.core.bundle import (
     is_git_file,
 )
 from pratique.core.candidate import Candidate, Gate
-from pratique.core.findings import Verdict
+from pratique.core.findings import Verdict, VerdictState
 from pratique.core.ids import Digest, GitId, RelPath, shown
 from pratique.core.manifest import Manifest, parse_sha256sums
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
-from pratique.errors import FormatError, SealError, UsageError
+from pratique.errors import FormatError, SealError, UsageError, VettingRefused
 from pratique.evidence.report import Report, html_report
 from pratique.evidence.sbom import mlbom
 from pratique.evidence.verdict import verdict_json
@@ -111,6 +111,11 @@ def _sealing(
         _prove_again(snapshot, absent, request.policy)
     verdict = gate.judge(_candidate(snapshot), Stage.CONTENT)
     on_verdict(verdict)
+    if verdict.state is VerdictState.FAILED:  # a gate that could not look has no digest to compare
+        raise VettingRefused(
+            f"{snapshot.label} was refused by the gate",
+            hint="see the findings marked 'refuse'; no policy turns these into a pass",
+        )
     return Sealing(
         vetted=VettedSnapshot(snapshot, verdict),
         policy=request.policy,
