@@ -18,15 +18,14 @@ _TEXT_SHARE = 0.95
 
 
 def nested(view: View) -> Iterator[tuple[int, int, str]]:
-    """Yield ``(start, end, decoded text)`` for each readable run."""
-    for match in _BASE64.matches(view):
-        start, end = match.span()
-        if text := _from_base64(view.skeleton[start:end]):
+    """Yield ``(start, end, decoded text)`` for each readable run, sorted, disjoint."""
+    at = 0
+    runs = [(*m.span(), _from_hex(m.group())) for m in _HEX.matches(view)]
+    runs += [(*m.span(), _from_base64(m.group())) for m in _BASE64.matches(view)]
+    for start, end, text in sorted(runs):
+        if text and start >= at:
             yield start, end, text
-    for match in _HEX.matches(view):
-        start, end = match.span()
-        if text := _from_hex(view.skeleton[start:end]):
-            yield start, end, text
+            at = end
 
 
 def _from_base64(token: bytes) -> str:

@@ -15,11 +15,11 @@ from functools import cache
 from types import MappingProxyType
 
 from pratique.redact.encoded import nested
-from pratique.redact.resolve import resolve, strongest
+from pratique.redact.resolve import resolve
 from pratique.redact.spoken import spoken_view
 from pratique.redact.tokens import TOKEN, KeyRing, bare_token
 from pratique.redact.types import Detector, EntityType, Redacted, Span
-from pratique.redact.view import View, decoded_view, raw_view
+from pratique.redact.view import View, decoded_view, folded, raw_view
 
 MAX_CHARS = 262_144
 MAX_SECONDS = 3.0
@@ -79,37 +79,34 @@ class Redactor:
         Does NOT fail closed: it raises. Use `redact` for anything that is passed on.
         """
         deadline = time.thread_time() + self._seconds
-        found = resolve(self._find(text, 0, deadline))
+        found = resolve(self._find(raw_view(text), 0, deadline))
         tokens = [m.span() for m in TOKEN.finditer(text)] if "[" in text else []
         return tuple(_without(found, tokens)) if tokens else found
 
-    def _find(self, text: str, depth: int, deadline: float) -> Iterator[Span]:
-        plain = raw_view(text)
-        decoded = decoded_view(plain)
-        views = [plain] if decoded is None else [plain, decoded]
+    def _find(self, view: View, depth: int, deadline: float) -> Iterator[Span]:
+        """Yield findings in one text and in what is encoded in it, in offsets of the input."""
+        decoded = decoded_view(view)
+        views = [view] if decoded is None else [view, decoded]
         hidden = spoken_view(views[-1])
-        for view in views if hidden is None else [*views, hidden]:
-            for span in self._scan(view, deadline):
-                yield Span(*view.origin(span.start, span.end), span.type)
-        if depth < MAX_DEPTH:
-            for view in views:
-                yield from self._find_nested(view, depth, deadline)
+        for each in views if hidden is None else [*views, hidden]:
+            for span in self._scan(each, deadline):
+                yield Span(*each.origin(span.start, span.end), span.type)
+        if depth >= MAX_DEPTH:
+            return
+        for each in views:
+            runs = list(nested(each))
+            if len(runs) > _MAX_NESTED:
+                # Too many to look into: what might hold something is treated as if it did.
+                yield from (Span(*each.origin(a, b), EntityType.SECRET) for a, b, _ in runs)
+            elif runs:
+                # Decoded in place, so that the words around a run still announce what is in it.
+                yield from self._find(folded(each.rewritten(runs)), depth + 1, deadline)
 
     def _scan(self, view: View, deadline: float) -> Iterator[Span]:
         for detector in self._detectors:
             if time.thread_time() > deadline:
                 raise _OutOfTime
             yield from detector.find(view)
-
-    def _find_nested(self, view: View, depth: int, deadline: float) -> Iterator[Span]:
-        for count, (start, end, text) in enumerate(nested(view)):
-            if count >= _MAX_NESTED:
-                # Too many to look into: what might hold something is treated as if it did.
-                yield Span(*view.origin(start, end), EntityType.SECRET)
-                continue
-            found = list(self._find(text, depth + 1, deadline))
-            if found:
-                yield Span(*view.origin(start, end), strongest(found))
 
     def _replace(self, text: str, spans: tuple[Span, ...]) -> str:
         out: list[str] = []

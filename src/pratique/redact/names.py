@@ -9,11 +9,12 @@ from pratique.redact.skeleton import LETTER, LOW, UP
 from pratique.redact.view import View
 
 _CAP = rf"[{UP}][{LETTER}]*(?:['\-][{LETTER}]+)*"
+_MORE = rf"[{LETTER}]*(?:['\-][{LETTER}]+)*"
 _INITIAL = rf"[{UP}]\."
 _JOIN = r"(?:van|von|vom|de|der|den|del|della|dello|degli|di|da|do|dos|das|du|des|la|las|los|le|el|al|bin|ibn|bint|binti|ben|bat|abu|abd|zu|zum|zur|ter|ten|te|af|av|y|e|van der|van den|van de|de la|de los|de las|von der|della)"
 _WORD = rf"(?:{_CAP}|{_INITIAL})"
 NAME = Pattern(rf"{_WORD}(?:(?:[ ]{{1,2}}|-)(?:(?:{_JOIN}|[dl]')[ ]?){{0,3}}{_WORD}){{0,5}}(?:,? (?:Jr|Sr|PhD|MD|II|III|IV)\b\.?)?")
-LAST_FIRST = Pattern(rf"{_CAP}(?:[ \-]{_CAP})?, {_CAP}(?: (?:{_CAP}|{_INITIAL})){{0,2}}")
+LAST_FIRST = Pattern(rf"{_CAP}(?:[ \-]{_CAP})?, [{UP}][{LOW}]{_MORE}(?: (?:{_CAP}|{_INITIAL})){{0,2}}")
 LOWER = Pattern(rf"[{LOW}][{LETTER}'\-]+(?: [{LOW}][{LETTER}'\-]+){{0,2}}")
 CASELESS = Pattern(r"[\x82][\x82'\-]*(?: [\x82][\x82'\-]*){0,3}")
 _PIECE = Pattern(rf"[{LETTER}]+(?:['\-][{LETTER}]+)*\.?")
@@ -34,8 +35,15 @@ NOT_NAMES = frozenset(
     table take team teams tech technical technology tell test text than thank thanks that the their them then there these they thing think this those three thursday time title to today token tomorrow too tool total town trade train training transfer tree true try tuesday two type ubuntu union united university unix up update upon us use user users using valley value version very
     via video view visit was water way we web website wednesday week welcome well were west what when where which white who whom why wifi will windows with without word work worker workers world would year yes yesterday york you your yours zone
     mama papa mom dad sirs hr it qa ceo cto cfo kunde kunden kundin damen herren team kollegen alle zusammen client clients cliente clientes equipe equipo tous toutes madame monsieur senor senora signore herr frau und oder ich wir sie ihr bitte danke mit fur der die das ein eine est et je nous vous merci bonjour hallo hola buenos estimado estimada gracias por favor
+    beach river falls bay hills bridge airport springs heights valley creek mountain peninsula harbor canyon desert ocean sea gulf strait kingdom empire dynasty stadium square avenue metro cathedral castle palace airlines motors labs systems technologies software solutions industries academy orchestra theatre theater cup league award prize day effect theorem lemma algorithm distribution process method equation constant matrix transform filter tree sort search protocol license licence standard edition pro plus mini ultra max lite studio code suite enterprise premium ruby java javascript typescript linux windows macos android iphone ipad chrome firefox safari oracle redis kafka jenkins docker kubernetes lambda
+    mrn dob ssn iban tel email fax nhs dni nie cpf pin otp url http https json xml sql csv pdf usa uk eu
     hiring recruiter recruitment committee whoever concern occupant resident homeowner subscriber valued""".split()
 )
+
+
+_JOINS = frozenset(b"van von vom de der den del della dello degli di da do dos das du des la las los le el al bin ibn bint binti ben bat abu abd zu zum zur ter ten te af av y e i".split())
+_ARTICLES = frozenset(b"le la les el los las il lo gli der die das den dem de het een un une uno una".split())
+_ALSO_NAMES = frozenset(b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks".split())
 
 
 def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
@@ -46,9 +54,11 @@ def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
     while first < len(words) and words[first] in NOT_NAMES:
         first += 1
     last = first
-    while last < len(words) and (words[last] not in NOT_NAMES or words[last] in {b"may", b"king", b"de", b"e", b"i", b"la"} and last > first):
+    while last < len(words) and (words[last] not in NOT_NAMES or (last > first and (words[last] in _ALSO_NAMES or words[last] in _JOINS))):
         last += 1
-    if first == last:
+    while last > first and words[last - 1] in _JOINS and view.skeleton[pieces[last - 1][0] : pieces[last - 1][0] + 1].islower():
+        last -= 1
+    if first == last or (last - first == 1 and words[first] in _ARTICLES):
         return None
     stop = pieces[last - 1][1]
     if view.skeleton[stop - 1 : stop] == b"." and stop - pieces[last - 1][0] > 3:

@@ -121,9 +121,9 @@ class Keywords:
                     yield start, end
         if self._foreign_words and not view.latin_only:
             if self._foreign is None:
-                body = "|".join(re2.escape(w) for w in self._foreign_words)
+                body = "|".join(re2.escape(w.lower()) for w in self._foreign_words)
                 self._foreign = re2.compile(body, options=_options(latin=False))
-            for match in self._foreign.finditer(view.text):
+            for match in self._foreign.finditer(view.folded):
                 yield match.span()
 
     def before(self, view: View, position: int, reach: int = 48) -> int | None:

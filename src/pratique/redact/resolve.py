@@ -17,9 +17,9 @@ _ORDER = (
     EntityType.IBAN,
     EntityType.CARD,
     EntityType.EMAIL,
-    EntityType.MEDICAL_ID,
     EntityType.PASSPORT,
     EntityType.NATIONAL_ID,
+    EntityType.MEDICAL_ID,
     EntityType.DATE_OF_BIRTH,
     EntityType.MAC,
     EntityType.IP,
@@ -47,7 +47,3 @@ def resolve(found: Iterable[Span]) -> tuple[Span, ...]:
 def _stronger(one: Span, other: Span) -> EntityType:
     return one.type if _RANK[one.type] <= _RANK[other.type] else other.type
 
-
-def strongest(found: Iterable[Span]) -> EntityType:
-    """Return the type that names a run in which all of ``found`` were found."""
-    return min((span.type for span in found), key=_RANK.__getitem__)

@@ -11,23 +11,30 @@ from pratique.redact.view import View
 
 Edit = tuple[int, int, str]
 
-_AT = "at|@|arroba|chiocciola|arobase|arobas|klammeraffe|aet|snabel ?-?a|snabela|malpa|apenstaartje|zavinac|kukac|собака|собачка|alfakrull|krollalfa|snabel|aht"
+_AT = "at|at[ -]?sign|@|arroba|chiocciola|arobase|arobas|klammeraffe|aet|snabel ?-?a|snabela|malpa|apenstaartje|zavinac|kukac|собака|собачка|alfakrull|krollalfa|snabel|aht"
 _DOT = r"dot|\.|punto|point|punkt|ponto|точка|tochka|kropka|tecka|bodka|pont|nokta|prik|piste|punt|d0t|full ?stop"
 _OPEN, _CLOSE = r"[(\[{<*_|~\-]", r"[)\]}>*_|~\-]"
 
+_NAME = rf"[{LETTER}0-9_%+\-]{{1,64}}"
 _BRACKETED_AT = Pattern(
     rf"\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_AT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}}", ignore_case=True
 )
 _BRACKETED_DOT = Pattern(
     rf"\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_DOT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}}", ignore_case=True
 )
-_SPACED_AT = Pattern(r"[^\s(\[]\s{1,3}@\s{0,3}[A-Za-z0-9]|[^\s(\[]\s{0,3}@\s{1,3}[A-Za-z0-9]", "@")
+_LETTER_AT = Pattern(r"[A-Za-z0-9]([(\[{]a[)\]}])[A-Za-z0-9]", "a", ignore_case=True)
+_AFTER_AT = Pattern(
+    rf"({_NAME}(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}{_NAME}){{0,4}})@([{LETTER}0-9\-.]{{1,}}(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}[{LETTER}0-9\-]{{2,}}){{0,4}})",
+    "@",
+    ignore_case=True,
+)
+_BRACKETED_COLON = Pattern(r"[\[(]:[\])]", ":")
+_SPACED_AT = Pattern(r"[^\s(\[](\s{1,3}@\s{1,3}|\s{0,3}@\s{1,3}|\s{1,3}@)[A-Za-z0-9\-]+(\s{0,2}\.|$)?", "@")
 _SPACED_DOT = Pattern(r"[A-Za-z0-9]\s{1,2}\.\s{1,2}[A-Za-z0-9]")
-_NAME = rf"[{LETTER}0-9_%+\-]{{1,64}}"
 _BARE = Pattern(
     rf"({_NAME}(?:\.{_NAME}|\s{{1,3}}(?:{_DOT})\s{{1,3}}{_NAME}){{0,4}})"
     rf"(\s{{1,3}}(?:{_AT}|ät|chez)\s{{1,3}})"
-    rf"([A-Za-z0-9\-]{{1,63}}(?:\.[A-Za-z0-9\-]{{2,63}}|\s{{1,3}}(?:{_DOT})\s{{1,3}}[A-Za-z0-9\-]{{2,63}}){{1,4}})",
+    rf"([{LETTER}0-9\-]{{1,63}}(?:\.[{LETTER}0-9\-]{{2,63}}|\s{{1,3}}(?:{_DOT})\s{{1,3}}[{LETTER}0-9\-]{{2,63}}){{1,4}})",
     ignore_case=True,
 )
 _BARE_DOT = Pattern(rf"\s{{1,3}}(?:{_DOT})\s{{1,3}}", ignore_case=True)
@@ -46,7 +53,7 @@ _TAGS = Pattern(
 _GLUE = Pattern(r"[\"']\s{0,3}[+.&]{1,2}\s{0,3}[\"']")
 _SPACED = Pattern(r"(?:^|[\s\"'(:])((?:[^\s] {1,3}){5,}[^\s])(?:[\s\"'),.;!?]|$)")
 _SPACED_BY = tuple(
-    Pattern(rf"(?:^|[\s\"'(:=])((?:[A-Za-z0-9@+.]{sep}){{6,}}[A-Za-z0-9@])(?:[\s\"'),.;!?]|$)")
+    Pattern(rf"(?:^|[\s\"'(:=])((?:[A-Za-z0-9@+.]{sep}){{6,}}[A-Za-z0-9@])(?:[\s\"'),.;!?:=]|$)")
     for sep in (r"\.", "-", "_", r"\*", "/", r"\|", ",")
 )
 _DIGIT_WORDS = {
@@ -63,7 +70,7 @@ _DIGIT_WORDS = {
 }
 _WORD = "|".join(w for words in _DIGIT_WORDS.values() for w in words.split("|")).replace("é", "e")
 _NUMBER = Pattern(
-    rf"(?:^|[^{LETTER}])((?:(?:{_WORD}|\d)[\s,.\-]{{1,3}}){{5,}}(?:{_WORD}|\d))(?:[^{LETTER}]|$)",
+    rf"(?:^|[^{LETTER}])((?:plus\s)?(?:(?:{_WORD}|\d)[\s,.\-]{{1,3}}){{5,}}(?:{_WORD}|\d))(?:[^{LETTER}]|$)",
     ignore_case=True,
 )
 _DIGIT_WORD = Pattern(
@@ -77,8 +84,9 @@ _AT_SIGNS = (b"at", b"@", b"arroba", b"chiocciola", b"aroba", b"aet", b"snabel",
 def spoken_view(view: View) -> View | None:
     """Return the plainly written view of ``view``, or None when nothing was hidden."""
     current = _apply(view, _edits_of_marks(view))
-    current = _apply(current, _edits_of_mail(current))
     current = _apply(current, _edits_of_spacing(current))
+    current = _apply(current, _edits_of_mail(current))
+    current = _apply(current, _edits_of_dots(current))
     current = _apply(current, _edits_of_digits(current))
     return None if current is view else current
 
@@ -104,9 +112,13 @@ def _edits_of_marks(view: View) -> list[Edit]:
 def _edits_of_mail(view: View) -> list[Edit]:
     edits = [(*m.span(), "@") for m in _BRACKETED_AT.matches(view)]
     edits += [(*m.span(), ".") for m in _BRACKETED_DOT.matches(view)]
+    edits += [(*m.span(), ":") for m in _BRACKETED_COLON.matches(view)]
+    edits += [(*m.span(1), "@") for m in _LETTER_AT.matches(view)]
     for match in _SPACED_AT.matches(view):
-        start, end = match.span()
-        edits.append((start + 1, end - 1, "@"))
+        start, end = match.span(1)
+        both = view.skeleton[start] == 0x20 and view.skeleton[end - 1] == 0x20
+        if both or match.span(2)[0] >= 0:  # "us @handle" is no address
+            edits.append((start, end, "@"))
     if edits or b"@" in view.skeleton:
         for match in _SPACED_DOT.matches(view):
             edits.append((match.start() + 1, match.end() - 1, "."))
@@ -114,6 +126,16 @@ def _edits_of_mail(view: View) -> list[Edit]:
         edits += [(*d.span(), ".") for d in _BARE_DOT.regexp.finditer(view.skeleton, *match.span())]
     edits += _edits_of_bare_mail(view)
     return edits
+
+
+def _edits_of_dots(view: View) -> list[Edit]:
+    """Finish "john@example dot com", half of which another step has already read."""
+    return [
+        (*dot.span(), ".")
+        for match in _AFTER_AT.matches(view)
+        for part in (match.span(1), match.span(2))
+        for dot in _BARE_DOT.regexp.finditer(view.skeleton, *part)
+    ]
 
 
 def _edits_of_bare_mail(view: View) -> list[Edit]:
@@ -166,6 +188,9 @@ def _edits_of_digits(view: View) -> list[Edit]:
     for match in _NUMBER.matches(view):
         start, end = match.span(1)
         at = start
+        if view.lowered.startswith(b"plus ", start):
+            edits.append((start, start + 5, "+"))
+            at = start + 5
         for word in _DIGIT_WORD.regexp.finditer(view.skeleton, start, end):
             if word.start() > at and not _has_digit(view, at, word.start()):
                 edits.append((at, word.start(), ""))

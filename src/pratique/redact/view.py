@@ -55,9 +55,13 @@ class View:
         """The skeleton in lower case, Cyrillic included."""
         if self.text.isascii():
             return self.skeleton.lower()
-        return skeleton(self.text.lower()) if len(self.text.lower()) == len(self.text) else (
-            self.skeleton.lower()
-        )
+        return skeleton(self.folded).lower()
+
+    @cached_property
+    def folded(self) -> str:
+        """The text in lower case, where that has as many characters."""
+        lower = self.text.lower()
+        return lower if len(lower) == len(self.text) else self.text
 
     @cached_property
     def latin_only(self) -> bool:
@@ -79,7 +83,7 @@ class View:
 
 def raw_view(text: str) -> View:
     """Return the text with widths, scripts' digits and invisible characters made plain."""
-    return _fold(View(text))
+    return folded(View(text))
 
 
 def decoded_view(view: View) -> View | None:
@@ -89,7 +93,7 @@ def decoded_view(view: View) -> View | None:
         following = _decode_escapes(current)
         if following is None:
             break
-        current = _fold(following)
+        current = folded(following)
     return None if current is view else current
 
 
@@ -198,7 +202,8 @@ def _fold_char(char: str) -> str:
 _FOLDS = _Folds()
 
 
-def _fold(view: View) -> View:
+def folded(view: View) -> View:
+    """Return ``view`` with widths, scripts' digits and invisible characters made plain."""
     text = view.text
     if text.isascii():
         return view

@@ -27,7 +27,7 @@ _NUMBER_FIRST = Pattern(
     rf"((?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)|of|the)\s){{0,4}}?(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)))\s({_EN})(?:[^{LETTER}]|$)"
     rf"(?:\.?\s?(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West)(?:[^{LETTER}]|$))?"
 )
-_BROADWAY = Pattern(rf"\d{{1,5}}\s(?:Broadway|Piccadilly|Strand|Whitehall|Cheapside|The\s{_CAP})(?:[^{LETTER}]|$)")
+_BROADWAY = Pattern(rf"\d{{1,5}}\s(?:Broadway|Piccadilly|Strand|Whitehall|Cheapside)(?:[^{LETTER}]|$)")
 _FR = Pattern(
     rf"\d{{1,4}}(?:\s?(?:bis|ter|quater|[A-D]))?,?\s{{1,2}}(?:rue|avenue|av\.?|ave|boulevard|boul|bd|blvd|place|pl|chemin|ch|impasse|imp|allees?|quai|cours|route|rte|square|passage|ruelle|residence|sentier|faubourg|fg|esplanade|villa|cite|lotissement|montee|voie|rond-point|promenade|hameau|cour|via|rue)\.?"
     rf"\s(?:(?:de|du|des|de la|de l'|d'|l'|la|le|les|aux|au|a|en|sur|sous|saint|sainte)\s?){{0,3}}{_ANY}(?:\s(?:(?:de|du|des|la|le|les|et|en|l'|d'|sur|sous)\s?){{0,3}}[{UP}0-9][{LETTER}0-9'\-]*){{0,4}}",
@@ -40,14 +40,14 @@ _TYPE_FIRST = Pattern(
     ignore_case=True,
 )
 _COMPOUND = Pattern(
-    rf"((?:(?:{_CAP}|am|an der|an|auf|im|in der|zum|zur|alte|neue|de|van|den|der|het)\s){{0,3}}[{UP}][{LETTER}\-]*(?:str(?:as+e|\.|asse)?|gasse|weg|platz|allee|damm|ufer|ring|steig|chaussee|stieg|graben|markt|hof|berg|wall|kamp|pfad|promenade|straat|gracht|laan|plein|kade|dijk|singel|steeg|dreef|hof|gatan|gata|gatu|gaten|vagen|vag|veien|vei|vegen|gate|gade|vej|vaenget|alle|torv|torg|torget|katu|tie|kuja|polku|tori|bulevardi|utca|ut|utja|ter|tere|krt|korut|setany|strasze))\s{{1,2}}(\d{{1,4}}(?:\s?[\-/]\s?\d{{1,4}})?\s?(?:[a-zA-Z](?:[^{LETTER}]|$))?)"
+    rf"((?:(?:{_CAP}|am|an der|an|auf|im|in der|zum|zur|alte|neue|de|van|den|der|het)\s){{0,3}}[{UP}][{LETTER}\-]*(?:str(?:as+e|\.|asse)?|gasse|weg|platz|allee|damm|ufer|ring|steig|chaussee|stieg|graben|markt|hof|berg|wall|kamp|pfad|promenade|straat|gracht|laan|plein|kade|dijk|singel|steeg|dreef|hof|gatan|gata|gatu|gaten|vagen|vag|veien|vei|vegen|gate|gade|vej|vaenget|alle|torv|torg|torget|katu|tie|kuja|polku|tori|bulevardi|utca|ut|utja|ter|tere|krt|korut|setany|strasze))\s{{1,2}}(\d{{1,4}}(?:\s?[\-/]\s?\d{{1,4}})?\s?(?:[a-zA-Z](?:\s\d{{1,3}})?(?:[^{LETTER}]|$))?)"
 )
 _SPLIT = Pattern(
-    rf"((?:{_CAP}\s){{1,3}}(?:Strase|Strasse|Str\.|Weg|Gasse|Platz|Allee|Damm|Ufer|Ring|Gate|Gade|Vej|Vei|gate|gade|vei|vej|gata|vag|Gata|katu|tie|utca|u\.|ut|ter|korut|krt\.|fasor|Caddesi|Cad\.|Cd\.|Caddesi,|Sokak|Sokagi|Sok\.|Sk\.|Bulvari|Blv\.|Mahallesi|Mah\.|Street|Road|Lane|Avenue|straat|laan|plein),?\s{{1,2}}(?:[^\n\d]{{0,30}}(?:No|no|Nr|nr)[:.]?\s?)?\d{{1,5}}(?:\s?[\-/]\s?\d{{1,4}})?\s?(?:[a-zA-Z](?:[^{LETTER}]|$))?)"
+    rf"((?:{_CAP}\s){{1,3}}(?:Strase|Strasse|Str\.|Weg|Gasse|Platz|Allee|Damm|Ufer|Ring|Gate|Gade|Vej|Vei|gate|gade|vei|vej|gata|vag|Gata|katu|tie|utca|u\.|ut|ter|korut|krt\.|fasor|Caddesi|Cad\.|Cd\.|Caddesi,|Sokak|Sokagi|Sok\.|Sk\.|Bulvari|Blv\.|Mahallesi|Mah\.|Street|Road|Lane|Avenue|straat|laan|plein|namesti|namestie|nam\.|ulice|trida|tr\.|ulica|cesta|trg|ulita|bulevar|aleja|katu|tanav|iela|gatve|utja),?\s{{1,2}}(?:[^\n\d]{{0,30}}(?:No|no|Nr|nr)[:.]?\s?)?\d{{1,5}}(?:\s?[\-/]\s?\d{{1,4}})?\s?(?:[a-zA-Z](?:[^{LETTER}]|$))?)"
 )
 _PREPOSED = Pattern(rf"((?:Am|An der|An den|Auf der|Auf dem|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter der|Vor dem|Bei der|Beim|Alter|Alte|Neuer|Neue|Grosse|Kleine|Obere|Untere|Lange)\s(?:{_CAP}\s){{1,2}}\d{{1,4}}\s?[a-z]?),?\s\d{{4,5}}\s{_CAP}")
 _BOX = Pattern(
-    rf"(?:^|[^{LETTER}])((?:p\.?\s?o\.?\s?box|post office box|po box|postfach|boite postale|b\.?p\.|bp|cs|apartado(?: de correos| postal)?|apdo\.?(?: postal)?|casella postale|c\.p\.|caixa postal|postbus|postboks|box|pl|skrytka pocztowa|p\.?k\.?|gpo box|private bag|locked bag|casilla|а/я|абонентский ящик|postilokero)\s{{1,2}}(?:no\.?\s?|n\.?\s?)?#?\d{{2,6}}(?:[\- ]\d{{2,4}})?)(?:[^0-9]|$)",
+    rf"(?:^|[^{LETTER}])((?:p\.?\s?o\.?\s?box|post office box|po box|postfach|boite postale|b\.?p\.|bp|cs|apartado(?: de correos| postal)?|apdo\.?(?: postal)?|casella postale|c\.p\.|caixa postal|postbus|postboks|box|pl|skrytka pocztowa|p\.?k\.?|gpo box|private bag|locked bag|casilla|а/я|абонентский ящик|postilokero)\s{{1,2}}(?:no\.?\s?|n\.?\s?)?#?\d{{2,6}}(?:[\- ]\d{{2,4}}){{0,3}})(?:[^0-9]|$)",
     "box", "post", "b", "apartado", "apdo", "cas", "caixa", "c", "pl", "skrytka", "p", "bag", "а",
     ignore_case=True,
 )
@@ -57,10 +57,12 @@ _UNIT = Pattern(
     ignore_case=True,
 )
 _TOWN = rf"[{UP}][{LETTER}'\-.]*(?:(?:\s|-|/)(?:(?:de|del|della|di|da|do|dos|das|du|la|le|les|los|las|el|am|an|der|den|im|in|of|on|upon|the|sur|sous|en|les|ob|bei|v|pod|nad|nam|i|y|e|g\.|г\.)\s){{0,3}}[{UP}][{LETTER}'\-.]*){{0,3}}"
+_LAZY_TOWN = _TOWN.removesuffix("{0,3}") + "{0,3}?"
 _SEGMENTS = (
+    Pattern(rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s){_LAZY_TOWN}(?:,|\s[\-–])?\s{{1,2}}(?:[A-Z]{{2,3}},?\s{{1,2}})?{_POST}"),
     Pattern(rf"[,\s]{{0,3}}(?:-\s)?(?:г\.|город|м\.|с\.|пос\.|обл\.|kec\.|kel\.|kab\.|kota|dist\.?|distrito|district)\s?{_TOWN}", ignore_case=False),
-    Pattern(rf"(?:,?\s{{1,3}}|,)(?:[\-–]\s)?{_POST}(?:\s{{1,2}}{_TOWN})?(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?(?:\s[A-Z]{{1,2}}(?:[^{LETTER}]|$))?"),
-    Pattern(rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s?/)(?:{_TOWN}),?(?:\s{{1,2}}\(?[A-Z]{{2,3}}\)?)?(?:,?\s{{1,2}}{_POST})?"),
+    Pattern(rf"(?:,?\s{{1,3}}|,)(?:[\-–]\s)?{_POST}(?:\s{{1,2}}{_TOWN}(?:\s\d{{1,2}})?)?(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?(?:\s[A-Z]{{1,2}}(?:[^{LETTER}]|$))?"),
+    Pattern(rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s?/)(?:{_TOWN})(?:,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}\)?,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}(?:\)|[^A-Za-z0-9]|$))?"),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}[A-Z]{{2,3}}[,\s]{{1,2}}{_POST}"),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}{_POST}"),
     Pattern(rf"\s\([A-Z]{{2}}\)"),
@@ -120,14 +122,14 @@ def _east() -> Any:
 
 def _streets(view: View) -> Iterator[tuple[int, int]]:
     for match in _NUMBER_FIRST.matches(view):
-        start, end = match.start(), match.end(3)
+        start, end = match.start(), max(match.end(3), _trimmed(view, match.end()))
         reached = _reach(view, end)
         kind = match.group(3).lower()
         if kind in _WEAK_EN and reached <= end + 2:
             continue
         if _glued(view, start):
             continue
-        yield start, max(reached, _trimmed(view, match.end()))
+        yield _with_flat(view, start), max(reached, _trimmed(view, match.end()))
     for pattern in (_FR, _BROADWAY):
         for match in pattern.matches(view):
             if not _glued(view, match.start()) and (pattern is not _FR or _real_french(view, match)):
@@ -139,6 +141,16 @@ def _streets(view: View) -> Iterator[tuple[int, int]]:
             if _glued(view, start) or not _likely(view, pattern, match, reached - end):
                 continue
             yield _with_postcode(view, start), reached
+
+
+_FLAT = Pattern(r"(?:^|[^A-Za-z])((?:flat|apartment|apt|unit|suite|ste|room|floor|no|number|house|shop|office|villa|plot)\.?\s#?[A-Za-z]?\d{0,4}[A-Za-z]?,?\s|[A-Z]?\d{1,4}/)$", ignore_case=True)
+
+
+def _with_flat(view: View, start: int) -> int:
+    """Take in the flat that is written before the house."""
+    low = max(0, start - 20)
+    match = _FLAT.regexp.search(view.skeleton[low:start])
+    return low + int(match.start(1)) if match else start
 
 
 def _real_french(view: View, match: Any) -> bool:
@@ -158,7 +170,7 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
         return capital and (not loose or more > 3 or (first == b"via" and words[0][:1] == b"V"))
     if pattern is _COMPOUND:
         word = match.group(1).lower()
-        strong = word.endswith((b"strase", b"strasse", b"str.", b"gasse", b"weg", b"platz", b"allee", b"straat", b"gracht", b"laan", b"plein", b"kade", b"gatan", b"vagen", b"veien", b"katu", b"utca", b"vej", b"damm", b"ufer", b"chaussee", b"dijk", b"singel", b"gade", b"gata"))
+        strong = word.endswith((b"strase", b"strasse", b"str.", b"gasse", b"weg", b"platz", b"allee", b"straat", b"gracht", b"laan", b"plein", b"kade", b"gatan", b"vagen", b"veien", b"katu", b"utca", b"vej", b"damm", b"ufer", b"chaussee", b"dijk", b"singel", b"gade", b"gata", b"intie", b"ntie", b"kuja", b"polku"))
         return more > 4 or strong
     if pattern is _BOX:
         head = text.lower()
@@ -168,8 +180,9 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
 
 def _with_postcode(view: View, start: int) -> int:
     """Russian and eastern orders put postcode and town first."""
-    match = _LEADING.regexp.search(view.skeleton, max(0, start - 60), start)
-    return int(match.start(1)) if match else start
+    low = max(0, start - 60)
+    match = _LEADING.regexp.search(view.skeleton[low:start])  # sliced, so that `$` is the end
+    return low + int(match.start(1)) if match else start
 
 
 _LEADING = Pattern(rf"(?:^|[^0-9A-Za-z])((?:\d{{5,6}},?\s{{1,2}})?(?:(?:г\.|город|м\.|с\.|обл\.)\s?)?(?:{_CAP}(?:\s(?:обл\.|область|край|р-н))?,\s){{1,3}}|\d{{5,6}},?\s{{1,2}})$")
@@ -213,12 +226,14 @@ def _glued(view: View, start: int) -> bool:
 
 def _labelled(view: View) -> Iterator[tuple[int, int]]:
     for start, end in _LABEL.hits(view):
-        if _NOT_POSTAL.regexp.search(view.skeleton, max(0, start - 14), start):
+        if _NOT_POSTAL.regexp.search(view.skeleton[max(0, start - 14) : start]):
             continue
         match = _LINE.at(view, end)
         if not match:
             continue
         first, last = match.span(1)
+        cuts = [at for word in _NEXT_FIELD_EAST if (at := view.text.find(word, first, last)) > 0]
+        last = min([last, *cuts])
         last = _sentence_end(view, first, last)
         body = view.skeleton[first:last]
         digits = sum(0x30 <= c <= 0x39 for c in body)
@@ -231,6 +246,10 @@ def _labelled(view: View) -> Iterator[tuple[int, int]]:
                     yield first, last
 
 
+_NEXT_FIELD = Pattern(r"[\s,.;|(/\-]{1,3}(?:tel|telefon|telephone|telefono|phone|mobile|handy|cell|fax|e-?mail|mail|dob|born|geb|geboren|ne le|nee le|nacid|ssn|iban|dni|passport|patient|mrn|тел|телефон|паспорт)(?:[^A-Za-z]|$)", ignore_case=True)
+_NEXT_FIELD_EAST = ("電話", "电话", "手机", "携帯", "전화", "هاتف", "טלפון")
+
+
 def _sentence_end(view: View, first: int, last: int) -> int:
     """Stop at a full stop that ends a sentence, not at the one of an abbreviation."""
     at = first
@@ -238,8 +257,11 @@ def _sentence_end(view: View, first: int, last: int) -> int:
     while (at := skeleton.find(b". ", at, last)) >= 0:
         word = skeleton[first:at].rpartition(b" ")[2]
         if len(word) > 4 or word.isdigit():
-            return at
+            last = at
+            break
         at += 2
+    if cut := next(_NEXT_FIELD.regexp.finditer(skeleton, first, last), None):
+        last = cut.start()
     while last > first and (chr(skeleton[last - 1]).isspace() or skeleton[last - 1] in b".,:)"):
         last -= 1
     return last

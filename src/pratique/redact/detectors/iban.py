@@ -10,7 +10,7 @@ from pratique.redact.pattern import Keywords, Pattern
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
-_CANDIDATE = Pattern(r"[A-Za-z]{2}[ \-.]?\d[ \-.]?\d(?:[ \-./]{0,2}[A-Za-z0-9]){11,60}")
+_CANDIDATE = Pattern(r"[A-Za-z]{2}[ \-._]?\d[ \-._]?\d(?:[ \-./_]{0,2}[A-Za-z0-9]){11,60}")
 _WORDS = Keywords(
     "iban", "account", "konto", "kontonummer", "compte", "cuenta", "conto", "bankverbindung", "rekening", "rekeningnummer", "conta",
     "konta", "rachunek", "счет", "счёт", "tilinumero", "hesap", "口座", "账户", "bank",

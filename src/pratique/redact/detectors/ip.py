@@ -13,7 +13,7 @@ from pratique.redact.view import View
 _V4 = Pattern(r"\d{1,4}(?:\.\d{1,4}){3}(?:/\d{1,2})?")
 _V6 = Pattern(r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{0,4}|\d{1,3}(?:\.\d{1,3}){3})(?:%[A-Za-z0-9]{1,15})?(?:/\d{1,3})?", ":")
 _VERSION = Keywords(
-    "version", "versions", "ver", "v", "release", "released", "build", "firmware", "driver",
+    "version", "versions", "tested with", "tested on", "builds", "compatible with", "supports", "ver", "v", "release", "released", "build", "firmware", "driver",
     "upgrade", "upgraded", "update", "updated", "downgrade", "patch", "patched", "section", "sect", "chapter",
     "clause", "paragraph", "figure", "fig", "table", "oid", "sdk", "kernel", "revision", "rev",
     "assembly", "assemblyversion", "fileversion", "chrome", "chromium", "edge", "opera", "nvidia", "numpy", "package", "requires",

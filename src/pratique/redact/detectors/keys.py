@@ -130,7 +130,7 @@ _PLACEHOLDER = Pattern(
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:<[^<>]{1,60}>|\$\{?\(?[A-Za-z_]|\{\{?[^{}]{1,60}\}|\*{3,}|\.{3}|x{6,}|your|none|null|\[[A-Z_]{3,20}[\]:]|f?[\"']|header|required|\{)",
     ignore_case=True,
 )
-_ENV_PAIR = Pattern(r"[A-Za-z0-9/+=]{40}", "aws")
+_PAIR = Pattern(r"(?:^|[^A-Za-z0-9/+=])([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)")
 _AWS = Pattern(r"aws.{0,20}?(?:secret|private).{0,40}?[\"'\s:=>]([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)", "aws", ignore_case=True)
 _AZURE = Pattern(r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|EndpointKey|InstrumentationKey)=([A-Za-z0-9+/%=._\-]{16,})", "key=", "sig=", "signature=", ignore_case=True)
 _WIREGUARD = Pattern(r"(?:PrivateKey|PresharedKey)\s{0,3}=\s{0,3}([A-Za-z0-9+/]{42,43}={0,2})", "key")
@@ -147,6 +147,9 @@ class KeyDetector:
         """Return secret spans; see `Detector.find`."""
         found = [Span(*m.span(1), EntityType.SECRET) for m in _KEYS.matches(view) if _varied(view, *m.span(1))]
         found += self._blocks(view)
+        if b"AKIA" in view.skeleton or b"ASIA" in view.skeleton:
+            # An access key id is seldom written without the key that belongs to it.
+            found += [Span(*m.span(1), EntityType.SECRET) for m in _PAIR.matches(view) if _varied(view, *m.span(1))]
         for pattern in (_AWS, _AZURE, _WIREGUARD, _DOCKER_AUTH):
             found += [Span(*m.span(1), EntityType.SECRET) for m in pattern.matches(view)]
         for match in _CLI.matches(view):

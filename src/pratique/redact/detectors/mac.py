@@ -8,7 +8,7 @@ from pratique.redact.pattern import Keywords, Pattern
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
-_PAIRS = Pattern(r"[0-9A-Fa-f]{2}(?:[:\-][0-9A-Fa-f]{2}){5,}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5}")
+_PAIRS = Pattern(r"(?:^|[^0-9A-Za-z])([0-9A-Fa-f]{2}(?:[:\-][0-9A-Fa-f]{2}){5,}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5})")
 _DOTTED = Pattern(r"[0-9A-Fa-f]{4}(?:[.\-:][0-9A-Fa-f]{4}){2}")
 _BARE = Pattern(r"[0-9A-Fa-f]{12}")
 _WORDS = Keywords(
@@ -27,7 +27,7 @@ class MacDetector:
         """Return address spans; see `Detector.find`."""
         found = []
         for match in _PAIRS.matches(view):
-            start, end = match.span()
+            start, end = match.span(1)
             if end - start in _SIZES and _alone(view, start, end) and _uniform(view, start, end):
                 found.append(Span(start, end, EntityType.MAC))
         for pattern in (_DOTTED, _BARE):
@@ -60,4 +60,4 @@ def _uniform(view: View, start: int, end: int) -> bool:
     if separators == {0x20}:
         return _WORDS.before(view, start, 32) is not None
     # 2024-01-02-03-04-05 and 12:34:56:… are clocks, not cards.
-    return not token.replace(b":", b"").replace(b"-", b"").isdigit() or separators == {0x3A} or bool(_WORDS.before(view, start, 32))
+    return not token.replace(b":", b"").replace(b"-", b"").isdigit() or bool(_WORDS.before(view, start, 32))

@@ -28,7 +28,7 @@ _WORDS = Keywords(
 )  # fmt: skip
 _AFTER = Pattern(
     r"[\s:.#=\-()\[\]\"'\x01\x82\x85>|]{0,6}(?:(?:is|ist|est|es|e|jest|no|nr|number|num|nummer|numero|n|id|card|code|karta|lautet|on|for|na|номер|:|code|cislo|szam)[\s:.#=\-\"']{1,4}){0,3}"
-    r"([A-Za-z]{0,4}[ \-.]?\d[A-Za-z0-9]*(?:[ \-./+][A-Za-z0-9]*\d[A-Za-z0-9]*)*(?:[ \-./]?[A-Za-z0-9]{1,3})?|[A-Z]{5}\d{4}[A-Z]|[A-Z]{6}[A-Z0-9]{9,12})",
+    r"([A-Za-z]{0,4}[ \-.]?\d[A-Za-z0-9]*(?:[ \-./+][A-Za-z0-9]*\d[A-Za-z0-9]*|[ ][A-Z] \d+)*(?:[ \-./]?[A-Za-z0-9]{1,3})?|[A-Z]{3,6}\d{4,9}[A-Z0-9]{0,8}|[A-Z]{6}[A-Z0-9]{9,12})",
     ignore_case=True,
 )
 _GAP = Pattern(r"[^\n\d]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)")
@@ -86,7 +86,7 @@ def _birth_number(text: str) -> bool:
     return _dated(2 if long else 0, "ymd")(text) or _dated(0, "dmy")(text)
 
 
-_SEP = r"[ \-.]"
+_SEP = r"(?: ?[\-.] ?| )"
 _FORMS = (
     _form(rf"\d{{3}}{_SEP}\d{{2}}{_SEP}\d{{4}}", _ssn),  # US; the groups 3-2-4 are its own
     _form(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),  # GB
@@ -163,7 +163,7 @@ def _number(view: View, start: int, end: int) -> tuple[int, int] | None:
     digits = sum(0x30 <= c <= 0x39 for c in token)
     if end - start > _MAX_SIZE or digits < _MIN_DIGITS - (len(token) >= 9):
         return None
-    if token.count(b".") == 3 and token.replace(b".", b"").isdigit():
+    if token.count(b".") == 3 and all(p.isdigit() and int(p) < 256 for p in token.split(b".")):
         return None
     head = token.split(b" ")[0]
     if head.isalpha() and len(head) > 3:

@@ -14,7 +14,7 @@ _STRONG = Pattern(
     r"(?:passwor[dt]|passwd|passphrase|pass_?phrase|pass_?code|kennwort|contrasena|contrasenya|wachtwoord|losenord|salasana|adgangskode|parola|haslo|jelszo|heslo|senha|mot_de_passe|motdepasse|mdp|palavra_passe"
     r"|secret|secret_?key|client_?secret|api_?key|api-key|apikey|access_?key(?:_id)?|private_?key|encryption_?key|signing_?key|master_?key|auth_?key|account_?key|app_?key|license_?key|storage_?key"
     r"|auth_?token|access_?token|refresh_?token|id_?token|session_?token|bearer_?token|api_?token|bot_?token|deploy_?token|personal_?token|x-auth-token|x-api-key|private-token|webhook_?secret|jwt_?secret"
-    r"|credentials?|creds|pass|pwd|psw|pword|pw|_token|token|_key|psk|pre_?shared_?key|wpa_?key|community|otp|totp|seed_?phrase|mnemonic|recovery_?phrase)"
+    r"|credentials?|creds|pass|pwd|psw|pword|pw|_token|token|_key|psk|pre_?shared_?key|wpa_?key|community|otp|totp|seed[ _-]?phrase|seed words|mnemonic(?:[ _-]phrase)?|recovery[ _-]?phrase|backup[ _-]phrase|p[a@4][s$5]{2}w[o0]rd)"
     r"([a-z0-9_]{0,16})[\"'\])`*]{0,3}\s{0,3}(?::=|=>|={1,2}|:|>)\s{0,3}",
     ":",
     "=",
@@ -41,7 +41,7 @@ _LINK = Pattern(
 )
 _PARTICLES = ("は", "が", "是", "为", "為", "이", "가", "은", "는", "هي", "هو", "היא", "είναι", "है", "คือ", ":", "：")
 _BARE = Pattern(r"[^\s\"'`<>;]{1,512}")
-_CODE_DIGITS = Pattern(r"[\"'`*]{0,2}((?:\d[ \-]?){3,9}\d|[A-Z0-9]{4,5}-[A-Z0-9]{4,5}(?:-[A-Z0-9]{4,5})*)(?:[^A-Za-z0-9]|$)")
+_CODE_DIGITS = Pattern(r"[\"'`*]{0,2}((?:\d[ \-]?){2,9}\d|[A-Z0-9]{4,5}-[A-Z0-9]{4,5}(?:-[A-Z0-9]{4,5})*)[#*]?(?:[^A-Za-z0-9]|$)")
 _PHRASE = Pattern(r"[a-z]{3,12}(?:[ \-][a-z]{3,12}){2,23}(?:[.,;!\"'\r\n)]|$)")
 _ELSEWHERE = Pattern(
     r"(?:length|len|min|max|count|name|file|path|field|policy|type|url|uri|expir|reset|hint|rule|limit|size|col|version|label|input|prompt|valid|error|change|age|ttl|arn|ref|required|enabled|env|ids?|_id|usage|auth|manager|store|hash|s|_s|ization|izer|ized|ic|index|embedding|word|strength|attempts|box|less|_type|budget|level|logprobs?|probs?|position|class|mask|_in|_out|_per)(?:[^a-z].*)?$",
@@ -56,9 +56,12 @@ _PLACEHOLDER = Pattern(
     ignore_case=True,
 )
 _PROSE = frozenset(
-    b"a about above account again all already also always an and any are as at authentication be been before below best between both but by can cannot case change changed changes characters check click compromised contains correct could credentials default did digits do does done each either email empty encrypted enter entered entry every example expire expired expires field fields for forgot forgotten from generated generator given good had has hash hashed hashing have having here hidden how however i if ignored important in incorrect input into invalid is it its just kept known leaked length letters like login long lost managed management manager masked may mentioned minimum mismatch missing must need needed needs never new no none not null of off ok old on once one only optional or our out over please policies policy prompt protected protection provided public recommended recovery refused rejected remain remains required requirement requirements requires reset reuse rotate rotated rotation rules same saved secure security see sensitive sent set shared short should shown simple so some something special still stored strength strong stronger such text than that the their them then there these they this those to together too true try under unique until unless unset up update updated use used user username users using valid validation very via view was weak well were what when where whether which who why will with within without wrong you your shown resets managers fields".split()
+    b"a about above account again all already also always an and any are as assert at authentication be been before below best between both but by can cannot case change changed changes characters check click compromised contains correct could credentials default did digits do does done each either email empty encrypted enter entered entry every example expire expired expires field fields for forgot forgotten from generated generator given good had has hash hashed hashing have having here hidden how however i if ignored important in incorrect input into invalid is it its just kept known leaked length letters like login long lost managed management manager masked may mentioned minimum mismatch missing must need needed needs never new no none not null of off ok old on once one only optional or our out pass raise print break continue elif else yield import class over please policies policy prompt protected protection provided public recommended recovery refused rejected remain remains required requirement requirements requires reset reuse rotate rotated rotation rules same saved secure security see sensitive sent set shared short should shown simple so some something special still stored strength strong stronger such text than that the their them then there these they this those to together too true try under unique until unless unset up update updated use used user username users using valid validation very via view was weak well were what when where whether which who why will with within without wrong you your shown resets managers fields".split()
 ) | frozenset(
     b"ist nicht falsch richtig muss wird wurde abgelaufen erforderlich und oder mit ein eine der die das vergessen andern incorrecto incorrecta invalida es obligatorio requerida debe no olvidada y o la el los incorrect oublie doit requis invalide et ou le les un une non valido errato obbligatorio deve scaduta e o il".split()
+)
+_LITTLE = frozenset(
+    b"a an and are as at be been but by can cannot for from has have if in into is it may must need needs never no not of on only or our out pass raise print break continue elif else yield import class please required should so than that the their them then there these they this those to too until use used user using was were when where which will with without you your ist nicht muss wird und oder die das der es un una el la los et le les des est di il che con raise return else".split()
 )
 _MIN_SAID = 3
 
@@ -79,6 +82,9 @@ def _assigned(view: View) -> Iterator[tuple[int, int]]:
         start = match.start()
         name = view.skeleton[start : match.start(1)].lower()
         suffix = view.skeleton[match.start(1) : match.end(1)].strip(b"_").lower()
+        raw = view.skeleton[match.start(1) : match.start(1) + 1]
+        if raw.islower() and suffix != b"s":
+            continue  # passport, tokenizer, secretary
         if suffix and _ELSEWHERE.regexp.match(suffix) and suffix not in {b"id"}:
             continue
         if suffix == b"id" and not name.startswith(b"access"):
@@ -88,7 +94,9 @@ def _assigned(view: View) -> Iterator[tuple[int, int]]:
             continue
         if b">" == view.skeleton[match.end() - 1 : match.end()] and view.skeleton[max(0, start - 40) : start].rfind(b"<") < 0:
             continue
-        if value := _value(view, match.end()):
+        if name.startswith((b"passphrase", b"pass_phrase", b"seed", b"mnemonic", b"recovery", b"password")) and (phrase := _phrase(view, match.end())):
+            yield phrase
+        elif value := _value(view, match.end()):
             if not weak or _dense(view, *value):
                 yield value
 
@@ -110,15 +118,17 @@ def _said(view: View) -> Iterator[tuple[int, int]]:
 
 
 def _codes(view: View) -> Iterator[tuple[int, int]]:
-    for _, end in _NUMERIC.hits(view):
+    for start, end in _NUMERIC.hits(view):
         link = _LINK.at(view, end)
         at = link.end() if link else _after_particle(view, end)
         if at is None:
             at = end + (view.skeleton[end : end + 1] == b" ")
             if at == end:
                 continue
-        if match := _CODE_DIGITS.at(view, at):
-            yield match.span(1)
+        match = _CODE_DIGITS.at(view, at)
+        if match and (len(match.group(1)) > _MIN_SAID or view.lowered[start : start + 2] == b"cv"):
+            start, end = match.span(1)
+            yield start, end + (view.skeleton[end : end + 1] in {b"#", b"*"})
 
 
 _FLAG = Pattern(r"(?:^|\s)(?:--(?:password|passwd|pass|pwd|token|secret|api-key|apikey|passphrase|db-password|access-token|auth-token|client-secret|secret-key|private-key|key)[ =]|sshpass -p ?|-a(?: )|(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\r\n]{0,80}? -p|identified (?:with \S+ )?by |password )([\"']?)([^\s\"']{3,200})", "-", "identified", "password", ignore_case=True)
@@ -240,4 +250,4 @@ def _phrase(view: View, start: int) -> tuple[int, int] | None:
     while end > start and not chr(view.skeleton[end - 1]).isalpha():
         end -= 1
     words = view.skeleton[start:end].replace(b"-", b" ").split()
-    return (start, end) if not any(w in _PROSE for w in words) else None
+    return (start, end) if not any(w in _LITTLE for w in words) else None

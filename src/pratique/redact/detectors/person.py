@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from pratique.redact.names import CASELESS, LAST_FIRST, LOWER, NAME, NOT_NAMES, trimmed, words_of
 from pratique.redact.pattern import Keywords, Pattern
+from pratique.redact.skeleton import LETTER, LOW, UP
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
@@ -59,7 +60,7 @@ class PersonDetector:
 
     def find(self, view: View) -> list[Span]:
         """Return name spans; see `Detector.find`."""
-        spans = [*_titled(view), *_introduced(view), *_labelled(view), *_letters(view), *_weak(view)]
+        spans = [*_titled(view), *_owners(view), *_introduced(view), *_labelled(view), *_letters(view), *_weak(view)]
         if not view.latin_only:
             spans += _honoured(view)
         return [Span(start, end, EntityType.PERSON) for start, end in spans]
@@ -94,6 +95,8 @@ def _is_name(view: View, start: int, end: int) -> bool:
     skeleton = view.skeleton
     after = skeleton[end : end + 2]
     if after[:1] in {b"(", b"_", b"[", b"=", b"{"} or (after[:1] in {b".", b":", b"/", b"@"} and after[1:2].isalnum()):
+        return False
+    if end - start <= 3 and skeleton[start:end].isupper():
         return False
     if skeleton[start - 1 : start] in {b"_", b"@", b"$", b"#"}:
         return False
@@ -154,6 +157,15 @@ def _titled(view: View) -> Iterator[tuple[int, int]]:
         if at == end and view.skeleton[end - 1] < 0x82 and view.text[end - 1].isascii():
             continue
         if span := _named(view, at):
+            yield span
+
+
+_OWNER = Pattern(rf"(?:^|[^{LETTER}])([{UP}][{LOW}]+)'s (?:iPhone|iPad|phone|laptop|MacBook|Mac|Android|Galaxy|Pixel|mobile|desk|birthday|wife|husband|son|daughter|mother|father|email|e-mail|account|address|number|passport|salary|diagnosis|password|medical|doctor|house|home|apartment|boss)", "'s")
+
+
+def _owners(view: View) -> Iterator[tuple[int, int]]:
+    for match in _OWNER.matches(view):
+        if span := trimmed(view, *match.span(1)):
             yield span
 
 

@@ -16,7 +16,7 @@ from pratique.redact.view import View
 
 _WORDS = Keywords(
     "phone", "phones", "phone number", "telephone", "tel", "tele", "mobile", "mobil", "mobiltelefon", "cell", "cellphone", "call", "calls", "called", "calling", "fax", "whatsapp",
-    "sms", "text me", "txt", "dial", "ring", "reach", "reached", "contact", "hotline", "landline", "handset", "phone no", "voicemail", "signal", "telegram", "viber",
+    "sms", "text me", "text her", "text him", "text us", "text them", "text", "txt", "number is", "line is", "office line", "direct line", "line", "dial", "ring", "reach", "reached", "contact", "hotline", "landline", "handset", "phone no", "voicemail", "signal", "telegram", "viber",
     "telefon", "telefonnummer", "telefonnr", "handy", "handynummer", "festnetz", "ruf", "rufnummer", "anrufen", "ruf mich", "erreichbar", "erreichen", "durchwahl",
     "telephoner", "portable", "appelez", "appeler", "appelle", "telecopie", "joignable", "joindre", "numero de telephone", "gsm",
     "telefono", "movil", "celular", "llamar", "llame", "llama", "llamame", "telf", "tlf", "cel", "fijo", "cellulare", "chiamare", "chiamami", "chiama", "recapito", "telefone", "telemovel", "ligue", "ligar", "zap", "fone",
@@ -27,12 +27,12 @@ _WORDS = Keywords(
 )  # fmt: skip
 _WEAK = Keywords("number", "no", "nr", "nummer", "numero", "numer", "me at", "me on", "us at", "us on", "him at", "her at", "номер", "번호", "番号", "号码")
 _NOT = Keywords(
-    "order", "invoice", "ticket", "case", "issue", "isbn", "issn", "ean", "upc", "sku", "serial", "part", "model", "version", "build", "rfc", "ref", "tracking", "port", "ports", "pid", "line", "lines",
-    "row", "rows", "page", "pages", "step", "epoch", "seed", "size", "bytes", "byte", "offset", "id", "ids", "uid", "gid", "job", "run", "batch", "hash", "commit", "revision", "total", "price",
+    "order", "invoice", "ticket", "case", "issue", "isbn", "issn", "ean", "upc", "sku", "serial", "part", "model", "version", "build", "rfc", "ref", "tracking", "port", "ports", "pid", "row", "rows", "page", "pages", "step", "epoch", "seed", "size", "bytes", "byte", "offset", "id", "ids", "uid", "gid", "job", "run", "batch", "hash", "commit", "revision", "total", "price",
     "cost", "usd", "eur", "date", "time", "timestamp", "since", "year", "years", "lat", "lon", "latitude", "longitude", "coordinates", "population", "score", "loss", "lr", "doi", "arxiv", "cve", "patent",
     "zip", "zipcode", "account", "acct", "routing", "iban", "card", "passport", "ssn", "sum", "range", "mod", "bestellnummer", "rechnung", "auftrag", "commande", "facture", "pedido", "factura", "licence", "license", "policy", "mrn",
 )  # fmt: skip
 _EXTENSION = Pattern(r"[ ,;]{0,2}(?:x|ext\.?|extension|poste|durchwahl|dw|anexo|ramal|доб\.?|#|int\.?)[ .:]{0,2}\d{1,6}", ignore_case=True)
+_AFTER = Pattern(r"[\"')]?,? (?:is|ist|est|es|e) (?:my|his|her|our|their|the|meine?|mon|mi|il mio) [a-z ]{0,12}(?:phone|mobile|cell|number|nummer|telefon|handy|portable|numero|movil|telefono)", ignore_case=True)
 _DATE = Pattern(
     r"(?:19|20)\d\d[\-/. _](?:0?[1-9]|1[0-2])[\-/. _](?:0?[1-9]|[12]\d|3[01])(?:[^\d]|$)"
     r"|(?:0?[1-9]|[12]\d|3[01])[\-/. ](?:0?[1-9]|[12]\d|3[01])[\-/. ](?:19|20)\d\d(?:[^\d]|$)"
@@ -76,7 +76,7 @@ def _parts(view: View, cluster: Cluster) -> list[tuple[int, int]]:
     cuts = [0]
     for (_, end), (begin, _) in zip(cluster.groups, cluster.groups[1:], strict=False):
         gap = skeleton[cluster.at[end - 1] + 1 : cluster.at[begin]]
-        if b"\n" in gap or b"," in gap or b"(" in gap[1:] and b")" not in gap and begin - cuts[-1] >= 7 or b"'" in gap:
+        if b"\n" in gap or b"," in gap or b"|" in gap or b"(" in gap[1:] and b")" not in gap and begin - cuts[-1] >= 7 or b"'" in gap:
             cuts.append(begin)
         elif gap in {b" / ", b" - "} and begin - cuts[-1] >= 7:
             cuts.append(begin)
@@ -130,6 +130,8 @@ def _form(view: View, cluster: Cluster, first: int, last: int, start: int, end: 
     if _DATE.at(view, cluster.at[first]) and size <= 14:
         return False
     announced = _WORDS.before(view, start, 40)
+    if announced is None and size >= 9 and _AFTER.at(view, end):
+        return True
     refused = _NOT.before(view, start, 20)
     if announced is not None and size <= 15 and (refused is None or refused < announced):
         return True

@@ -9,9 +9,9 @@ from pratique.redact.pattern import Pattern
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
-_USERINFO = Pattern(r"[A-Za-z][A-Za-z0-9+.\-]{1,30}:(?:[A-Za-z0-9]{1,20}:)?//[^\s\"'<>`/?#@]{0,200}(?:/[^\s\"'<>`/?#@]{0,100}){0,3}@[^\s\"'<>`]+", "//")
+_USERINFO = Pattern(r"[A-Za-z][A-Za-z0-9+.\-]{1,30}:(?:[A-Za-z0-9]{1,20}:)?//(?:[^\s\"'<>`/?#@]*(?:/[^\s\"'<>`/?#@]*){0,3}|[^\s\"'<>`/?#@:]*:[^\s\"'<>`/@]*)@[^\s\"'<>`]+", "//")
 _QUERY = Pattern(
-    r"(?:[A-Za-z][A-Za-z0-9+.\-]{1,30}://|www\.|/)[^\s\"'<>`]{0,1500}?[?&#;](?:[a-z0-9_.\-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api_?-?key|access_?-?key|signature|credential|auth|session_?id|jsessionid|phpsessid|client_secret|refresh)|sig|key|pw|pass|sid|code|x-amz-[a-z\-]+|jwt|otp)=[^\s\"'<>`]+",
+    r"(?:[A-Za-z][A-Za-z0-9+.\-]{1,30}://|www\.|/)[^\s\"'<>`]{0,1500}?[?&#;](?:[a-z0-9_.\-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api_?-?key|access_?-?key|signature|credential|auth|session_?id|jsessionid|phpsessid|client_secret|refresh)|sig|key|pw|pass|sid|code|x-amz-[a-z\-]+|jwt|otp)=([^\s\"'<>`&#;]+)[^\s\"'<>`]*",
     "=",
     ignore_case=True,
 )
@@ -37,12 +37,12 @@ class UrlDetector:
                 found.append(Span(start, end, EntityType.URL_CREDENTIAL))
         for match in _PLAIN.matches(view):
             start, end = _trimmed(view, *match.span())
-            if not view.skeleton[:start].endswith((b"mailto:", b"sip:")):
+            if not view.skeleton[start:end].lower().startswith((b"mailto:", b"sip:", b"xmpp:", b"tel:")):
                 found.append(Span(start, end, EntityType.URL_CREDENTIAL))
         for match in _QUERY.matches(view):
             start, end = _trimmed(view, *match.span())
-            value = view.skeleton[start:end].rpartition(b"=")[2]
-            if len(value) >= _MIN_VALUE and not _PLACEHOLDER.at(view, end - len(value)):
+            value = match.start(1)
+            if match.end(1) - value >= _MIN_VALUE and not _PLACEHOLDER.at(view, value):
                 found.append(Span(start, end, EntityType.URL_CREDENTIAL))
         return found
 
