@@ -117,9 +117,15 @@ class Child:
         status = self._report.get("ended")
         if not isinstance(status, int):
             return Died(signal.SIGKILL)  # the keeper was killed, and took the child with it
-        over = self._report.get("over")
-        if over:
-            return OutOfMemory() if over == "memory" else Failed("TooManyThreads")
+        match self._report.get("over"):
+            case "memory":
+                return OutOfMemory()
+            case "cpu":
+                return TimedOut(float(self._lock.cpu_seconds or 0))
+            case "threads":
+                return Failed("TooManyThreads")
+            case _:
+                pass
         if os.WIFSIGNALED(status):
             return self._killed(os.WTERMSIG(status))
         code = os.waitstatus_to_exitcode(status)
@@ -280,10 +286,6 @@ class Child:
         return self._channel >= 0 or self._answer is not None
 
     def _killed(self, number: int) -> Outcome:
-        cpu, spent = self._lock.cpu_seconds, self._report.get("cpu_seconds")
-        # The kernel counts for its limit and for wait4 by different clocks, a few per cent apart.
-        if cpu is not None and isinstance(spent, float) and spent >= cpu * 0.9:
-            return TimedOut(float(cpu))
         if number == signal.SIGKILL and _oom_kills() > self._oom_kills:
             return OutOfMemory()
         if number in {signal.SIGABRT, signal.SIGSEGV} and any(

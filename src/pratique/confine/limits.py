@@ -5,6 +5,7 @@ import resource
 from pratique.confine.lock import Lock, Profile
 
 _STACK = 8 * 1024 * 1024
+_CPU_MARGIN = 2  # seconds; the keeper measures more exactly, and says why it ended the child
 
 
 def apply(lock: Lock, *, own_user: bool) -> str:
@@ -27,7 +28,7 @@ def apply(lock: Lock, *, own_user: bool) -> str:
     if lock.memory is not None and lock.profile is Profile.PARSER:
         limits[resource.RLIMIT_DATA] = lock.memory
     if lock.cpu_seconds is not None:
-        limits[resource.RLIMIT_CPU] = lock.cpu_seconds
+        limits[resource.RLIMIT_CPU] = lock.cpu_seconds + _CPU_MARGIN
     if own_user:
         limits[resource.RLIMIT_NPROC] = lock.threads + 1  # the keeper is of the same user
     for limit, value in limits.items():
