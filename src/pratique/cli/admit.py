@@ -38,10 +38,10 @@ def command(
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import plain
     from pratique.flows.admit import admit_and_vet
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import enclave_policy
 
-    rules = load_policy(policy)
     home = context.make_home()
+    rules = enclave_policy(home, policy)
     err = context.err
     with progress_bar(context) as progress:
         admitted = admit_and_vet(

@@ -21,9 +21,9 @@ def command(context: Context, *, before: str, after: str, policy: str, as_json: 
     """
     from pratique.cli.verdict_text import plain
     from pratique.flows.describe import difference, model_files
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import enclave_policy
 
-    rules, now = load_policy(policy), datetime.now(UTC)
+    rules, now = enclave_policy(context.home, policy), datetime.now(UTC)
     old = model_files(context.home, before, policy=rules, now=now)
     new = model_files(context.home, after, policy=rules, now=now)
     found = difference(old, new)

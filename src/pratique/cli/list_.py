@@ -23,7 +23,7 @@ def command(context: Context, *, policy: str, as_json: bool) -> None:
 
     Looks at signatures, approvals and revocations, not at the models' bytes.
     """
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import enclave_policy
     from pratique.store.cas import open_store
 
     try:
@@ -31,7 +31,7 @@ def command(context: Context, *, policy: str, as_json: bool) -> None:
     except UnreadableInput:
         rows = []
     else:
-        rows = _rows(context, store, load_policy(policy))
+        rows = _rows(context, store, enclave_policy(context.home, policy))
     if as_json:
         print_json("list", {"admitted": rows})
         return

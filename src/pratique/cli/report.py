@@ -19,10 +19,12 @@ def command(context: Context, *, bundle: str, output: Path | None, policy: str) 
     One file, no scripts, nothing fetched. It describes; `verify` proves.
     """
     from pratique.flows.describe import describe, report_of
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import enclave_policy
     from pratique.store import disk
 
-    found = describe(context.home, bundle, policy=load_policy(policy), now=datetime.now(UTC))
+    found = describe(
+        context.home, bundle, policy=enclave_policy(context.home, policy), now=datetime.now(UTC)
+    )
     target = output or Path(f"{found.document.label}.html")
     with disk.storing(str(target)):
         disk.replace_file(target, report_of(found))

@@ -23,9 +23,11 @@ def command(context: Context, *, reference: str, policy: str, files: bool, as_js
     Checks signatures; does not hash the model: see `verify` and `fsck`.
     """
     from pratique.flows.describe import describe
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import enclave_policy
 
-    found = describe(context.home, reference, policy=load_policy(policy), now=datetime.now(UTC))
+    found = describe(
+        context.home, reference, policy=enclave_policy(context.home, policy), now=datetime.now(UTC)
+    )
     if as_json:
         print_json("show", _json(found))
         return

@@ -41,10 +41,10 @@ def command(
     """
     from pratique.admit.verify import verify_bundle, verify_part
     from pratique.cli.progress_bar import progress_bar
-    from pratique.formats.policy import load_policy
+    from pratique.flows.enclave_policy import policy_under
 
-    rules = load_policy(policy)
     trust = _trust(context, trust_dir, root_fingerprint)
+    rules = policy_under(trust, policy)
     steps: list[Step] = []
     now = datetime.now(UTC)
     verified = None
