@@ -4,6 +4,7 @@ The parent survives whatever the child does: every pipe is read without blocking
 every ending is waited for, nothing that the child wrote is interpreted but frame lengths.
 """
 
+import contextlib
 import json
 import os
 import selectors
@@ -57,6 +58,7 @@ class Child:
             raise ValueError(f"{module} is not a program of pratique.jobs")
         self.confinement: Confinement | None = None
         self.allowed = False
+        self.exposed: tuple[str, str] | None = None  # a grant, and the secret it would reach
         self.pid = 0
         self.last_note = ""
         self.finished = False
@@ -99,7 +101,8 @@ class Child:
         while not self.finished and (left := deadline - time.monotonic()) > 0:
             self.pump(left)
         if not self.finished:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for descriptor in list(self._open):
             self._close(descriptor)
@@ -223,6 +226,8 @@ class Child:
         if isinstance(found, dict):
             self.confinement = Confinement.from_json(found)
             self.allowed = report.get("allowed") is True
+        if isinstance(exposed := report.get("exposed"), list):
+            self.exposed = (str(exposed[0]), str(exposed[1]))
         if isinstance(pid := report.get("pid"), int):
             self.pid = pid
 

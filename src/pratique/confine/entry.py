@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pratique.confine import closing, linux, namespaces, view, wire
+from pratique.confine import closing, grants, linux, namespaces, view, wire
 from pratique.confine.keeper import keep
 from pratique.confine.lock import Lock
 from pratique.confine.namespaces import Entered
@@ -34,6 +34,9 @@ def main() -> int:
     start = wire.read_start(0)
     lock = Lock.from_json(start.lock)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the id maps must be writable; the child takes it away
+    if exposed := grants.covered_secret(lock):
+        wire.send_line(start.control, {"exposed": exposed})
+        return _REFUSED
     entered = namespaces.enter()
     scratch = _scratch_directory(lock, entered)
     gate = os.pipe()

@@ -61,7 +61,10 @@ def grants(lock: Lock) -> list[Grant]:
 
 
 def covered_secret(lock: Lock) -> tuple[str, str] | None:
-    """The first grant that would cover, or lie inside, a path the lock forbids; else None."""
+    """The first grant that would cover, or lie inside, a path the lock forbids; else None.
+
+    To be asked in the child, whose libraries may lie elsewhere than the parent's.
+    """
     for secret in lock.forbidden:
         inside = os.path.realpath(secret)
         for grant in grants(lock):

@@ -71,22 +71,21 @@ def _left(child: Child, lock: Lock, began: float) -> float | None:
 
 
 def check_grants(lock: Lock) -> None:
-    """Refuses a lock that would open what it forbids, or that grants what is not there."""
+    """Refuses a lock that grants what is not there: the child would only fail later."""
     for path in grants.missing(lock):
         raise ConfinementError(
             f"{path} is to be read by a confined process, but is not there",
             hint="check the path and its permissions",
         )
-    covered = grants.covered_secret(lock)
-    if covered:
-        raise ConfinementError(
-            f"a confined process would be able to reach {covered[1]} through {covered[0]}",
-            hint="keep keys, log and home apart from the models and the Python installation",
-        )
 
 
 def require(child: Child, lock: Lock) -> Confinement:
     """The confinement of a child that was allowed to go on; ConfinementError for any other."""
+    if child.exposed:
+        raise ConfinementError(
+            f"a confined process would be able to reach {child.exposed[1]} through {child.exposed[0]}",
+            hint="keep keys, log and home apart from the models and the Python installation",
+        )
     confinement = child.confinement
     if confinement is None:
         raise ConfinementError(
