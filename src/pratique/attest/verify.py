@@ -163,7 +163,7 @@ def _sizes(signatures: Mapping[str, bytes], payload_role: Role) -> dict[str, Rol
         raise VerificationRefused(f"the bundle has {len(signatures)} signature files", hint=_AGAIN)
     found: dict[str, Role] = {}
     numbers: dict[Role, set[int]] = {}
-    for name in sorted(signatures, key=lambda n: (n.startswith(Role.APPROVER), n)):
+    for name in sorted(signatures, key=lambda n: (n.startswith(Role.APPROVER), len(n), n)):
         match = _NAME.fullmatch(name)
         role = Role(match[1]) if match else None
         if match is None or role not in {payload_role, Role.APPROVER}:
