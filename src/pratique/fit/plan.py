@@ -5,7 +5,7 @@ A rung that would cost more memory than the one before it is never tried: made o
 number and its reason, chosen or not, so that a load decision can be read and repeated.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -110,7 +110,11 @@ def _on_cpu(
             )
         others = predict(shape, rung, _least(demand), resident=0, calibration=calibration)
         resident = max(0, free - others.host_total)
-    fitted, prediction = _fit(shape, rung, demand, free, resident, calibration)
+    fitted, prediction = _fit(
+        demand,
+        free,
+        lambda wanted: predict(shape, rung, wanted, resident=resident, calibration=calibration),
+    )
     fits = fitted is not None
     reason = (
         _fitting(demand, fitted)
@@ -162,20 +166,14 @@ def _on_gpu(shape: ModelShape, machine: Machine, demand: Demand, rung: Rung) -> 
 
 
 def _fit(
-    shape: ModelShape,
-    rung: Rung,
-    demand: Demand,
-    free: int,
-    resident: int | None,
-    calibration: Calibration | None,
+    demand: Demand, free: int, cost: Callable[[Demand], Prediction]
 ) -> tuple[Demand | None, Prediction]:
     """The largest cache that fits, down to one whole context; None if even that does not."""
-    prediction = None
+    prediction = cost(demand)
     for candidate in _shrinking(demand):
-        prediction = predict(shape, rung, candidate, resident=resident, calibration=calibration)
+        prediction = cost(candidate)
         if prediction.host_total <= free:
             return candidate, prediction
-    assert prediction is not None
     return None, prediction
 
 

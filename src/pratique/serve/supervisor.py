@@ -115,6 +115,7 @@ class Supervisor:
         self._answered = False
         self._now: _Running | None = None
         self._stopping = asyncio.Event()
+        self._settled = asyncio.Event()
         self.restarts = 0
 
     # --- for the gateway ------------------------------------------------------------------
@@ -147,6 +148,10 @@ class Supervisor:
             raise WorkerGone
         return await self._now.link.ask(message)
 
+    async def settled(self) -> None:
+        """Wait while a worker is being started; then there is one, or serving has ended."""
+        await self._settled.wait()
+
     def answered(self) -> None:
         """Note that the present worker has answered something: a crash from here on starts afresh."""
         self._answered = True
@@ -167,6 +172,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Watch the worker and replace it when it dies, until `stop`. Raises ServeError at the end."""
+        try:
+            await self._run()
+        finally:
+            self._settled.set()
+
+    async def _run(self) -> None:
         while not self._stopping.is_set():
             now = self._now
             assert now is not None
@@ -174,6 +185,7 @@ class Supervisor:
             if self._stopping.is_set():
                 break
             self.state = State.RESTARTING
+            self._settled.clear()
             ending = await self._bury(now)
             self._now = None
             await self._recover(now, ending)
@@ -182,6 +194,7 @@ class Supervisor:
         """Let what runs finish within `grace` seconds, then end the worker."""
         self.state = State.DRAINING
         self._stopping.set()
+        self._settled.set()
         now = self._now
         if now is not None:
             with contextlib.suppress(WorkerGone, asyncio.TimeoutError):
@@ -240,6 +253,7 @@ class Supervisor:
         self.state = State.READY
         self._ready_since = self._clock()
         self._answered = False
+        self._settled.set()
         self._watcher.loaded(self._now.report, self._now.loaded, self._now.child)
 
     def _next_rung(self) -> RungReport:

@@ -1,0 +1,119 @@
+"""`pratique serve`: an admitted model behind HTTP, with no way out."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from pratique.cli.context import Context, pass_context
+from pratique.cli.runtime_options import NEW_KEY, runtime_options, tell, wishes_of
+from pratique.errors import UsageError
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(epilog="Example:  pratique serve sample --port 8000")
+@click.argument("name", required=False)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Other than loopback: --keys.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any."
+)
+@click.option("--unix", type=_FILE, help="Listen on a Unix socket instead.")
+@click.option("--keys", type=_FILE, help="Who may ask: TOML with the SHA-256 of each key.")
+@click.option("--tls-cert", type=_FILE, help="Certificate chain, PEM.")
+@click.option("--tls-key", type=_FILE, help="Its private key, PEM.")
+@click.option(
+    "--allow-host", multiple=True, metavar="NAME", help="A further Host name to answer to."
+)
+@click.option(
+    "--queue", type=click.IntRange(0), default=256, show_default=True, help="Waiting requests."
+)
+@runtime_options
+@NEW_KEY
+@pass_context
+def command(
+    context: Context,
+    *,
+    name: str | None,
+    host: str,
+    port: int,
+    unix: Path | None,
+    keys: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    allow_host: tuple[str, ...],
+    queue: int,
+    policy: str,
+    rung: str | None,
+    context_length: int | None,
+    parallel: int | None,
+) -> None:
+    """Serve the admitted model NAME over an OpenAI-compatible API.
+
+    Prints the load decision on stderr, and the URL on stdout once the model is ready. SIGTERM drains.
+    """
+    import asyncio
+
+    from pratique.admit.load import open_admitted
+    from pratique.cli.load_decision import decision_lines
+    from pratique.cli.progress_bar import progress_bar
+    from pratique.errors import ServeError
+    from pratique.flows.enclave_policy import enclave_policy
+    from pratique.serve.gateway.access import read_keys
+    from pratique.serve.gateway.app import Settings
+    from pratique.serve.server import Listen, bind, run
+    from pratique.serve.session import opened, still_admitted
+
+    if name is None:
+        raise UsageError("which model?", hint="give a NAME from `pratique list`")
+    callers = read_keys(keys) if keys else ()
+    if (tls_cert is None) != (tls_key is None):
+        raise UsageError("--tls-cert and --tls-key go together")
+    listen = Listen(
+        host=host,
+        port=port,
+        unix=unix.absolute() if unix else None,
+        certificate=tls_cert,
+        private_key=tls_key,
+        names=allow_host,
+    )
+    home, err = context.make_home(), context.err
+    rules = enclave_policy(home, policy)
+    sock = bind(listen, callers)
+    try:
+        with progress_bar(context) as progress:
+            admitted = open_admitted(
+                home, name, now=datetime.now(UTC), policy=rules, progress=progress
+            )
+        wishes = wishes_of(rung, context_length, parallel)
+        with opened(admitted, home, policy=rules, wishes=wishes) as session:
+            err.print(
+                f"{admitted.label}, bundle {admitted.bundle_id}", markup=False, soft_wrap=True
+            )
+            for line in decision_lines(session.plan):
+                err.print(line, markup=False, soft_wrap=True)
+            supervisor = session.supervisor(tell(err))
+            why = "stopped"
+            try:
+                asyncio.run(
+                    run(
+                        supervisor,
+                        sock,
+                        listen=listen,
+                        limits=session.limits,
+                        settings=Settings(queue=queue),
+                        keys=callers,
+                        recorder=session.records,
+                        on_ready=click.echo,
+                        still_admitted=still_admitted(admitted, home, rules),
+                    )
+                )
+            except Exception as error:
+                why = getattr(error, "message", type(error).__name__)
+                raise
+            finally:
+                session.records.unloaded(why)
+    except OSError as error:
+        raise ServeError(f"serving ended: {error.strerror or error}") from error
+    finally:
+        sock.close()

@@ -1,0 +1,306 @@
+"""Answers without HTTP: one prompt, a conversation, or a file of them, through the same worker and lock.
+
+A batch resumes: what stands in the output with the same number and the same request is kept, the
+rest is asked. The output is written line by line and never holds half a line as its last.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pratique.core.wire import Delta, Done, Embed, Failed, Generate, Started, Vectors
+from pratique.errors import FormatError, PratiqueError, ServeError, UnreadableInput
+from pratique.formats import json_strict
+from pratique.serve.gateway.errors import ApiError, of_fault
+from pratique.serve.gateway.exchange import Exchange, Recorder
+from pratique.serve.gateway.fields import ChatRequest, CompletionRequest, EmbeddingRequest, read
+from pratique.serve.supervisor import Supervisor
+from pratique.serve.worker_link import WorkerGone
+
+_LONGEST_LINE: Final = 8 * 2**20
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_TRIES: Final = 3
+
+
+@contextlib.asynccontextmanager
+async def started(supervisor: Supervisor) -> AsyncIterator[Supervisor]:
+    """Start a worker, keep it alive while the block runs, end it. Raises ServeError."""
+    await supervisor.start()
+    keeping = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        await supervisor.stop()
+        keeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError, PratiqueError):
+            await keeping
+
+
+async def pieces(
+    supervisor: Supervisor, request: Generate, recorder: Recorder, *, route: str
+) -> AsyncIterator[str]:
+    """Yield an answer's text as it comes; records the request. Raises ServeError."""
+    exchange = Exchange(route=route, keeps_text=recorder.keeps_text, streamed=request.stream)
+    for message in request.messages or ():
+        exchange.asked(str(message.get("content", "")))
+    exchange.asked(request.text or "")
+    try:
+        async for text in _answers(supervisor, request, exchange):
+            yield text
+    except (ApiError, WorkerGone) as error:
+        exchange.status, exchange.finish = 500, "error"
+        words = error.message if isinstance(error, ApiError) else "the worker ended"
+        raise ServeError(f"no answer: {words}") from error
+    finally:
+        report = supervisor.report
+        recorder.served(exchange, rung=report.rung.value if report else "-")
+
+
+async def _answers(
+    supervisor: Supervisor, request: Generate, exchange: Exchange
+) -> AsyncIterator[str]:
+    ticket = await supervisor.ask(request)
+    try:
+        async for answer in ticket:
+            match answer:
+                case Started():
+                    exchange.prompt_tokens = answer.prompt_tokens
+                case Delta():
+                    exchange.said(answer.text)
+                    yield answer.text
+                case Done():
+                    exchange.said(answer.text)
+                    exchange.completion_tokens += answer.completion_tokens
+                    exchange.finish = answer.finish.value
+                    yield answer.text
+                case Failed():
+                    raise of_fault(answer)
+                case _:
+                    raise WorkerGone
+    finally:
+        ticket.close()
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+class _Line(BaseModel):
+    """One line of a batch in the form of OpenAI's Batch API."""
+
+    model_config = _STRICT
+
+    custom_id: str = Field(min_length=1, max_length=256)
+    method: str = "POST"
+    url: str = "/v1/chat/completions"
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One request of a batch. `digest` pins what was asked, so that a resumed batch cannot mix."""
+
+    number: int
+    custom_id: str
+    digest: str
+    request: Generate | Embed | ApiError
+
+
+def read_batch(path: Path, model: str) -> Iterator[Item]:
+    """Yield the requests of a JSONL file. A bad line becomes an item that carries its refusal.
+
+    A line is `{"prompt": …}`, `{"messages": …}` with the fields of the HTTP routes beside them, or
+    a line of OpenAI's Batch API. Raises UnreadableInput if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(_lines(file), start=1):
+                if line.strip():
+                    yield _item(number, line, model)
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _lines(file: Any) -> Iterator[bytes]:  # noqa: ANN401 - a binary file
+    while line := file.readline(_LONGEST_LINE + 1):
+        if len(line) > _LONGEST_LINE:
+            raise UnreadableInput(f"a line is longer than {_LONGEST_LINE} bytes")
+        yield line
+
+
+def _item(number: int, line: bytes, model: str) -> Item:
+    digest = hashlib.sha256(line.strip()).hexdigest()
+    custom_id = str(number)
+    request: Generate | Embed | ApiError
+    try:
+        value = json_strict.parse_object(line.strip(), json_strict.Limits(size=_LONGEST_LINE))
+        body, url = value, ""
+        if "body" in value:
+            parsed = _Line.model_validate(value)
+            custom_id, url, body = parsed.custom_id, parsed.url, parsed.body
+        request = _request({"model": model, **body}, url)
+    except ApiError as error:
+        request = error
+    except (FormatError, ValidationError):
+        request = ApiError(400, "the line is not a request", code="invalid_json")
+    return Item(number, custom_id, digest, request)
+
+
+def _request(body: dict[str, Any], url: str) -> Generate | Embed:
+    data = json.dumps(body).encode()
+    if url.endswith("/embeddings") or (not url and "input" in body):
+        asked = read(EmbeddingRequest, data)
+        if not isinstance(asked.input, str):
+            raise ApiError(400, "field 'input': one text per line", param="input")
+        return Embed(id=0, texts=(asked.input,))
+    if url.endswith("/chat/completions") or (not url and "messages" in body):
+        chat = read(ChatRequest, data)
+        return Generate(
+            id=0,
+            messages=tuple(message.plain() for message in chat.messages),
+            sampling=chat.sampling(),
+            max_tokens=chat.max_completion_tokens or chat.max_tokens,
+            n=chat.n or 1,
+            stop=chat.stops(),
+        )
+    text = read(CompletionRequest, data)
+    if not isinstance(text.prompt, str):
+        raise ApiError(400, "field 'prompt': one text per line", param="prompt")
+    return Generate(
+        id=0,
+        text=text.prompt,
+        sampling=text.sampling(),
+        max_tokens=text.max_tokens,
+        n=text.n or 1,
+        stop=text.stops(),
+    )
+
+
+def done_already(path: Path) -> dict[int, str]:
+    """Read which items an earlier run answered; cuts off a last line that was never finished."""
+    found: dict[int, str] = {}
+    if not path.exists():
+        return found
+    with path.open("r+b") as file:
+        whole = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                value = json.loads(line)
+                if value.get("error") is None:
+                    found[int(value["line"])] = str(value["digest"])
+        file.truncate(whole)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How a batch went."""
+
+    answered: int
+    kept: int
+    refused: int
+
+
+async def run_batch(
+    supervisor: Supervisor,
+    items: Iterator[Item],
+    out: TextIO,
+    *,
+    kept: dict[int, str],
+    together: int,
+    recorder: Recorder,
+    advance: Callable[[], None],
+) -> Tally:
+    """Answer a batch, `together` requests at a time, each line written when its answer is complete."""
+    counts = {"answered": 0, "kept": 0, "refused": 0}
+    gate = asyncio.Semaphore(together)
+
+    async def one(item: Item) -> None:
+        try:
+            line = await _answer_item(supervisor, item, recorder)
+        finally:
+            gate.release()
+        counts["refused" if line["error"] else "answered"] += 1
+        out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        out.flush()
+        advance()
+
+    async with asyncio.TaskGroup() as group:
+        for item in items:
+            if kept.get(item.number) == item.digest:
+                counts["kept"] += 1
+                advance()
+                continue
+            await gate.acquire()
+            group.create_task(one(item))
+    return Tally(**counts)
+
+
+async def _answer_item(supervisor: Supervisor, item: Item, recorder: Recorder) -> dict[str, Any]:
+    line: dict[str, Any] = {"line": item.number, "custom_id": item.custom_id, "digest": item.digest}
+    if isinstance(item.request, ApiError):
+        return line | {"response": None, "error": item.request.body()["error"]}
+    exchange = Exchange(route="batch", keeps_text=recorder.keeps_text)
+    try:
+        answer = await _retried(supervisor, item.request, exchange)
+        return line | {"response": answer, "error": None}
+    except ApiError as error:
+        exchange.status, exchange.finish = error.status, "refused"
+        return line | {"response": None, "error": error.body()["error"]}
+    finally:
+        report = supervisor.report
+        recorder.served(exchange, rung=report.rung.value if report else "-")
+
+
+async def _retried(
+    supervisor: Supervisor, request: Generate | Embed, exchange: Exchange
+) -> dict[str, Any]:
+    """Ask; a worker that ends in between is waited for, and the request asked again."""
+    for _ in range(_TRIES):
+        try:
+            return await _asked(supervisor, request, exchange)
+        except WorkerGone:
+            await supervisor.settled()
+    raise ApiError(503, "the worker ended each time", kind="server_error", code="worker_gone")
+
+
+async def _asked(
+    supervisor: Supervisor, request: Generate | Embed, exchange: Exchange
+) -> dict[str, Any]:
+    texts: dict[int, dict[str, Any]] = {}
+    ticket = await supervisor.ask(request)
+    try:
+        async for answer in ticket:
+            match answer:
+                case Started():
+                    exchange.prompt_tokens = answer.prompt_tokens
+                case Done():
+                    exchange.said(answer.text)
+                    exchange.completion_tokens += answer.completion_tokens
+                    exchange.finish = answer.finish.value
+                    texts[answer.index] = {"text": answer.text, "finish": answer.finish.value}
+                case Vectors():
+                    exchange.prompt_tokens, exchange.finish = answer.prompt_tokens, "stop"
+                    return {"embedding": answer.rows[0], "dimensions": answer.dimensions}
+                case Failed():
+                    raise of_fault(answer)
+                case _:
+                    raise WorkerGone
+    finally:
+        ticket.close()
+    return {
+        "choices": [{"index": index, **texts[index]} for index in sorted(texts)],
+        "usage": {
+            "prompt_tokens": exchange.prompt_tokens,
+            "completion_tokens": exchange.completion_tokens,
+        },
+    }
