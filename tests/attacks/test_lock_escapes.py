@@ -5,6 +5,7 @@ The same attempts are made without a lock, and most of them work: so the refusal
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from tests.support import confined
 
 from pratique.confine import Form, Profile, Requirement
 from pratique.confine import probe as probes
+from pratique.confine.namespaces import private_network
 
 ESCAPES = [name for group in probes.ESCAPES.values() for name in group]
 # What an ordinary process may do to its own user's things; the rest needs root or a kernel option.
@@ -58,8 +60,9 @@ def test_the_attempts_are_real(tmp_path):
     """Without the lock the very same code gets out, and the prober sees what arrived."""
     source = "import sys, pratique.jobs.probe as p; i = sys.stdin.buffer.read();"
     source += "sys.stdout.buffer.write(p.run(i, lambda text: None))"
+    over_loopback = {"tcp", "udp", "dns"} if not _loopback_is_up() else set()
     with probes._targets() as targets:
-        for name in WORK_WITHOUT_A_LOCK:
+        for name in sorted(set(WORK_WITHOUT_A_LOCK) - over_loopback):
             request = json.dumps({"targets": targets.as_json(), "only": [name]})
             done = subprocess.run(
                 [sys.executable, "-c", source],
@@ -70,7 +73,12 @@ def test_the_attempts_are_real(tmp_path):
             )
             assert json.loads(done.stdout)[name]["reached"] is not None, (name, done.stdout)
         arrived = {"tcp", "udp", "unix-socket", "abstract-socket", "log", "key", "planted"}
-        assert arrived <= set(targets.arrived())
+        assert arrived - over_loopback <= set(targets.arrived())
+
+
+def _loopback_is_up():
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(("127.0.0.1", 9)) == 0
 
 
 needs_namespaces = pytest.mark.skipif(
@@ -123,6 +131,8 @@ def everybodys_python():
 
 
 def _assert_held(report, form):
+    if form is Form.REDUCED and private_network():
+        form = Form.PRIVATE_UNIT  # these tests themselves run without a network
     assert report["confinement"]["form"] == form.value, report["confinement"]["layers"]
     assert report["strict"] is (form is not Form.REDUCED)
     assert [attempt for attempt in report["attempts"] if not attempt["held"]] == []
@@ -146,6 +156,7 @@ def test_escapes_are_refused_on_host_of_other_users(host, everybodys_python):
 
 
 @needs_namespaces
+@pytest.mark.skipif(private_network(), reason="a network with no way out is a second full lock")
 def test_strict_refuses_to_start_where_namespaces_are_forbidden():
     report = confined.on_host(
         sys.executable,

@@ -9,13 +9,15 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
+
+import pytest
 
 import pratique
 from pratique.confine import JobResult, Lock, run_job
 
 JOBS = Path(__file__).with_name("jobs")
+PACKAGES = Path(pytest.__file__).parent.parent
 SOURCE = Path(pratique.__file__).parent.parent
 HOST = Path(__file__).with_name("confined_host.py")
 OTHER_UID = 4321
@@ -31,7 +33,7 @@ def interpreter(directory: Path, base: str = "") -> str:
     (directory / "bin").mkdir()
     (directory / "bin" / "python").symlink_to(base)
     (directory / "pyvenv.cfg").write_text(f"home = {Path(base).parent}\n")
-    lines = [str(SOURCE), sysconfig.get_path("purelib"), str(JOBS)]
+    lines = [str(SOURCE), str(PACKAGES), str(JOBS)]
     hook = f"import pratique.jobs; pratique.jobs.__path__.append({str(JOBS)!r})"
     (packages / "tests.pth").write_text("\n".join([*lines, hook, ""]))
     return str(directory / "bin" / "python")
