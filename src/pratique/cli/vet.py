@@ -1,5 +1,6 @@
 """`pratique vet DIR`: judge any local model directory or snapshot; the answer is also the exit code."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,21 @@ _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
     show_default=True,
     help="How far to look; only `content` is a decision about the whole.",
 )
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A base model's directory or bundle: the tokenizer may add to it, nothing else.",
+)
 @pass_context
 def command(
-    context: Context, directory: Path, *, policy: str, form: str, output: Path | None, stage: str
+    context: Context,
+    directory: Path,
+    *,
+    policy: str,
+    form: str,
+    output: Path | None,
+    stage: str,
+    reference: Path | None,
 ) -> int:
     """Judge DIR: a model directory, a snapshot that `fetch` made, or a bundle's directory.
 
@@ -54,6 +67,8 @@ def command(
 
     rules = load_policy(policy)
     candidate = _candidate(directory)
+    if reference is not None:
+        candidate = replace(candidate, reference=_candidate(reference).root)
     chosen = Stage[stage.upper().replace("-", "_")]
     forbidden = [
         context.home / name for name in ("keys", "ledger") if (context.home / name).exists()

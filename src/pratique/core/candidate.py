@@ -46,7 +46,8 @@ class Candidate:
     `root` holds the files that are here so far, under their own paths. Before stage CONTENT not all
     are: `listing` then names all of them (None: whatever a walk of `root` finds), and `heads` holds,
     under the same paths, the first bytes of files that are not here whole. `hub` carries what the
-    server said of the repository (licence tag, library, its own scan), as plain values.
+    server said of the repository (licence tag, library, its own scan), as plain values. `reference`
+    is the directory of an admitted base model to compare the tokenizer with.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Candidate:
     listing: tuple[Listed, ...] | None = None
     heads: Path | None = None
     hub: dict[str, object] = field(default_factory=dict)
+    reference: Path | None = None
 
 
 class Gate(Protocol):

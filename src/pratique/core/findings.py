@@ -84,11 +84,15 @@ class PolicyRef:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The gate's answer about one subject under one policy. `state` follows from the findings."""
+    """The gate's answer about one subject under one policy. `state` follows from the findings.
+
+    `evidence` holds documents that the checks wrote for people, as (file name, text).
+    """
 
     subject: Subject
     policy: PolicyRef
     findings: tuple[Finding, ...]
+    evidence: tuple[tuple[str, str], ...] = ()
 
     @property
     def state(self) -> VerdictState:

@@ -152,6 +152,7 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
         "verdict.json": verdict_json(verdict),
         "mlbom.cdx.json": mlbom(snapshot, clock),
         "report.html": html_report(report),
+        **{name: text.encode() for name, text in verdict.evidence},
     }
 
 

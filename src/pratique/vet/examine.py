@@ -21,6 +21,7 @@ from pratique.errors import FormatError
 from pratique.vet.check import Check, refuse
 from pratique.vet.registry import CHECKS
 from pratique.vet.repo import Repo
+from pratique.vet.tokenizer.evidence import tokenizer_evidence
 
 STEADY: Final = "steady"
 FAILED_CHECK: Final = "gate"
@@ -35,6 +36,7 @@ class Examined:
     files: int
     size: int
     findings: tuple[Finding, ...]
+    evidence: tuple[tuple[str, str], ...] = ()
 
 
 def examine(
@@ -68,7 +70,18 @@ def examine(
             )
         )
     files = tuple(repo.files)
-    return Examined(digest, len(files), sum(f.size for f in files), tuple(findings))
+    size = sum(f.size for f in files)
+    return Examined(digest, len(files), size, tuple(findings), _evidence(repo, stage))
+
+
+def _evidence(repo: Repo, stage: Stage) -> tuple[tuple[str, str], ...]:
+    """What people read beside the verdict. It decides nothing, so a failure leaves it out."""
+    if stage < Stage.CONTENT or repo.overfull:
+        return ()
+    try:
+        return tuple(tokenizer_evidence(repo))
+    except FormatError:
+        return ()
 
 
 def _gated(

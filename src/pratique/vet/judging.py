@@ -67,7 +67,7 @@ def judge(
         files=examined.files,
         size=examined.size,
     )
-    return Verdict(subject, PolicyRef(policy.name, policy.digest), findings)
+    return Verdict(subject, PolicyRef(policy.name, policy.digest), findings, examined.evidence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ def _confined(
         candidate.listing,
         None if candidate.heads is None else candidate.heads.resolve(),
         candidate.hub,
+        None if candidate.reference is None else candidate.reference.resolve(),
     )
     request = wire.encode_request(placed, policy, stage)
     result = run_job(
@@ -132,7 +133,8 @@ def _undecided(candidate: Candidate, message: str, reading: str) -> Examined:
 
 
 def _lock(candidate: Candidate, policy: Policy, forbidden: tuple[Path, ...]) -> Lock:
-    readable = [candidate.root] + ([candidate.heads] if candidate.heads is not None else [])
+    optional = (candidate.heads, candidate.reference)
+    readable = [candidate.root, *(path for path in optional if path is not None)]
     seconds = _BASE_SECONDS + _total_size(candidate) / _SLOWEST_BYTES_PER_SECOND
     reduced = policy.serve.lock == "reduced"
     return parser_lock(

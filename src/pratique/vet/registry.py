@@ -43,7 +43,9 @@ from pratique.vet.checks import (
     tokenizer_added,
     tokenizer_forms,
     tokenizer_model,
+    tokenizer_native,
     tokenizer_pipeline,
+    tokenizer_reference,
     tokenizer_template,
     tokenizer_vocabulary,
     torch_zip,
@@ -93,4 +95,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     tokenizer_model.CHECK,
     tokenizer_pipeline.CHECK,
     tokenizer_template.CHECK,
+    tokenizer_reference.CHECK,
+    tokenizer_native.CHECK,
 )

@@ -24,6 +24,8 @@ from pratique.vet.examine import Examined
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True, strict=True)
 _ANSWER: Final = json_strict.Limits(size=32 * 2**20, depth=6, items=2_000_000)
 _MAX_TEXT: Final = 2_000
+_MAX_EVIDENCE: Final = 2**20
+_EVIDENCE: Final = frozenset({"tokenizer.json"})
 
 
 class _Finding(BaseModel):
@@ -45,6 +47,7 @@ class _Answer(BaseModel):
     files: int = Field(ge=0)
     size: int = Field(ge=0)
     findings: list[_Finding]
+    evidence: dict[str, str]
 
 
 def encode_request(candidate: Candidate, policy: Policy, stage: Stage) -> bytes:
@@ -61,6 +64,7 @@ def encode_request(candidate: Candidate, policy: Policy, stage: Stage) -> bytes:
             "hub": {k: v for k, v in candidate.hub.items() if _is_plain(v)},
             "policy": policy.canonical.decode(),
             "stage": int(stage),
+            "reference": None if candidate.reference is None else str(candidate.reference),
         }
     ).encode()
 
@@ -77,6 +81,7 @@ def decode_request(data: bytes) -> tuple[Candidate, Policy, Stage]:
         listing=None if listing is None else tuple(_listed(item) for item in listing),
         heads=None if plain["heads"] is None else Path(plain["heads"]),
         hub=plain["hub"],
+        reference=None if plain["reference"] is None else Path(plain["reference"]),
     )
     return candidate, Policy.model_validate_json(plain["policy"]), Stage(plain["stage"])
 
@@ -101,6 +106,7 @@ def encode_answer(examined: Examined) -> bytes:
             "files": examined.files,
             "size": examined.size,
             "findings": findings,
+            "evidence": {name: text for name, text in examined.evidence if len(text) < _MAX_EVIDENCE},
         }
     ).encode()
 
@@ -114,6 +120,7 @@ def decode_answer(data: bytes) -> Examined:
             answer.files,
             answer.size,
             tuple(_finding(f) for f in answer.findings),
+            tuple((n, t) for n, t in answer.evidence.items() if n in _EVIDENCE),
         )
     except (ValidationError, ValueError) as error:
         raise FormatError("the confined check gave an answer that cannot be read") from error

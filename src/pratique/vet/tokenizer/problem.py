@@ -18,6 +18,11 @@ class Problem:
     remedy: str = "take the tokenizer files again from the publisher, all from one commit"
     digest: Digest | None = None
 
+    @property
+    def refuses(self) -> bool:
+        """Whether no policy can let it pass."""
+        return self.disposition is Disposition.REFUSE
+
 
 def note(form: str, message: str, remedy: str = "nothing to do") -> Problem:
     """Something worth knowing that ordinary tokenizers have too."""
