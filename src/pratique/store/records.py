@@ -131,9 +131,13 @@ def resolve(store: Store, reference: str) -> AdmissionRecord:
         UnreadableInput: nothing matches.
         UsageError: more than one bundle matches.
     """
-    if "@" not in reference and (alias := _alias_or_none(store, reference)) is not None:
-        return read_admission(store, alias.bundle_id)
+    alias = _alias_or_none(store, reference)
     found = [record for record in admissions(store) if _matches(record, reference)]
+    if alias is not None:
+        # A name decides between versions of its model, but never stands in for another's id.
+        by_id = [record for record in found if record.bundle_id.startswith(reference)]
+        found = [read_admission(store, alias.bundle_id)]
+        found += [record for record in by_id if record.bundle_id != alias.bundle_id]
     if not found:
         raise UnreadableInput(
             f"{shown(reference)} is not admitted here", hint="see `pratique list`"
