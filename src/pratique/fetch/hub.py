@@ -53,7 +53,9 @@ from pratique.fetch.listing import (
 from pratique.fetch.pinning import HubRequest, Pinned, pin_commit, resolve
 from pratique.fetch.record import HubRecord, write_record
 from pratique.fetch.session import HubSession
-from pratique.fetch.stream import Arrived, Download, Stopped
+from pratique.fetch.sink import Arrived
+from pratique.fetch.stream import Download, Stopped
+from pratique.fetch.xet import hub_xet
 from pratique.formats.git import is_git_material
 from pratique.store.quarantine import (
     Workspace,
@@ -222,7 +224,8 @@ class _Take:
 
     def _download(self) -> Download:
         fetch, pinned = self._fetch, self._pinned
-        return Download(fetch.session, pinned.repo, pinned.commit, fetch.progress)
+        xet = hub_xet(fetch.session, pinned.repo, pinned.commit)
+        return Download(fetch.session, pinned.repo, pinned.commit, fetch.progress, xet=xet)
 
     def _finish(self) -> Snapshot:
         pinned = self._pinned

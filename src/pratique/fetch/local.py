@@ -360,4 +360,7 @@ class _Writer:
             ) from error
 
     def close(self) -> None:
-        os.close(self._handle)
+        try:
+            os.fsync(self._handle)
+        finally:
+            os.close(self._handle)

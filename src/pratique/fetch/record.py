@@ -29,7 +29,7 @@ from pratique.core.snapshot import LeftOutFile, Proof, SnapshotDocument, Snapsho
 from pratique.core.stages import Stage
 from pratique.fetch.api import Item, ListingAnswer, RepoInfo
 from pratique.fetch.session import HubSession
-from pratique.fetch.stream import Arrived
+from pratique.fetch.sink import Arrived
 from pratique.store.quarantine import Workspace
 
 

@@ -70,6 +70,8 @@ class HubSession:
     endpoint: Endpoint
     patience: Patience
     _headers: Mapping[str, str] = field(repr=False)
+    has_own_tls: bool = False
+    """Whether connections need a CA or certificate that only this session knows."""
 
     @property
     def authorization(self) -> str | None:

@@ -6,24 +6,23 @@ commit, ETag) is compared with what was asked for. A wrong byte means one fresh 
 """
 
 import contextlib
-import hashlib
-import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import httpx2
 
-from pratique.core.ids import CommitSha, Digest, GitId, RepoId, shown
+from pratique.core.ids import CommitSha, RepoId, shown
 from pratique.core.progress import Progress
-from pratique.errors import FetchError, StorageError
+from pratique.errors import FetchError
 from pratique.fetch.errors import TRANSIENT_STATUS
 from pratique.fetch.listing import Wanted
 from pratique.fetch.session import TRANSIENT, HubSession, read_answer
-from pratique.formats.git import blob_hasher
+from pratique.fetch.sink import Arrived, Sink, storing
+from pratique.fetch.xet import XetSource, XetUnavailable
 
 _BLOCK: Final = 1 << 20
 _PROGRESS: Final = 64 << 10
@@ -31,19 +30,6 @@ _PROGRESS: Final = 64 << 10
 _MAX_REDIRECTS: Final = 3
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})\Z", re.ASCII)
 _HEX: Final = re.compile(r"(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A file at rest whose digest is the expected one. `sha256` was computed here."""
-
-    wanted: Wanted
-    sha256: Digest
-
-    @property
-    def git_id(self) -> GitId:
-        """Git's id for this path: the blob's, or the LFS pointer's."""
-        return self.wanted.git_id
 
 
 class Stopped(Exception):
@@ -59,6 +45,8 @@ class Download:
     commit: CommitSha
     progress: Progress
     stop: threading.Event = field(default_factory=threading.Event)
+    xet: XetSource | None = None
+    xet_failed: threading.Event = field(default_factory=threading.Event)
 
     def fetch(self, wanted: Wanted, part: Path, target: Path) -> Arrived:
         """Bring `wanted` to `target` by way of `part`. Returns only when its digest is right.
@@ -68,13 +56,13 @@ class Download:
             StorageError: it cannot be written.
         """
         for attempt in (1, 2):
-            arrived = self._attempt(wanted, part)
+            arrived = self._attempt(wanted, part, self.xet if attempt == 1 else None)
             if arrived is not None:
-                with _storing(target):
+                with storing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     part.replace(target)
                 return arrived
-            with _storing(part):
+            with storing(part):
                 part.unlink(missing_ok=True)
             self.progress.advance(-wanted.size if attempt == 1 else 0)
         raise FetchError(
@@ -82,9 +70,11 @@ class Download:
             hint="the server, its cache or a proxy alters files; nothing of it was accepted",
         )
 
-    def _attempt(self, wanted: Wanted, part: Path) -> Arrived | None:
-        with _Sink.open(part, wanted) as sink:
+    def _attempt(self, wanted: Wanted, part: Path, xet: XetSource | None) -> Arrived | None:
+        with Sink.open(part, wanted) as sink:
             self.progress.advance(sink.size)
+            if xet is not None and wanted.xet is not None and sink.size < wanted.size:
+                self._from_xet(xet, wanted, sink)
             failures = 0
             while sink.size < wanted.size:
                 before = sink.size
@@ -93,6 +83,16 @@ class Download:
                     failures = 1 if sink.size - before >= _PROGRESS else failures + 1
                     self._wait(error, failures, wanted)
             return sink.arrived()
+
+    def _from_xet(self, xet: XetSource, wanted: Wanted, sink: Sink) -> None:
+        """Append as much as Xet gives. After one failure the others are not tried."""
+        if self.xet_failed.is_set():
+            return
+        try:
+            with xet.open(wanted, sink.size) as pieces:
+                self._append(pieces, wanted, sink)
+        except (XetUnavailable, httpx2.ReadTimeout):
+            self.xet_failed.set()
 
     def _wait(self, error: Exception, failures: int, wanted: Wanted) -> None:
         what = shown(wanted.path)
@@ -108,22 +108,22 @@ class Download:
     def _what(self, wanted: Wanted) -> str:
         return f"{self.repo}: {shown(wanted.path)}"
 
-    def _stream(self, wanted: Wanted, sink: "_Sink") -> Exception:
+    def _stream(self, wanted: Wanted, sink: Sink) -> Exception:
         """One request: append from where the part ends. Returns why it ended, if that was early."""
         try:
             with self.open(wanted, sink.size, wanted.size) as response:
                 if response.status_code == 200 and sink.size:
                     self.progress.advance(-sink.size)
                     sink.restart()  # the server ignores ranges: take it from the start
-                self._append(response, wanted, sink)
+                self._append(response.iter_raw(), wanted, sink)
         except (*TRANSIENT, _Busy) as error:
             return error
         return httpx2.RemoteProtocolError("the body ended early")
 
-    def _append(self, response: httpx2.Response, wanted: Wanted, sink: "_Sink") -> None:
+    def _append(self, pieces: Iterable[bytes], wanted: Wanted, sink: Sink) -> None:
         patience = self.session.patience
         window, seen = patience.clock(), 0
-        for piece in response.iter_raw():
+        for piece in pieces:
             if self.stop.is_set():
                 raise Stopped
             seen += len(piece)
@@ -219,86 +219,3 @@ class _Busy(Exception):
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__("busy")
         self.answer = read_answer(response, 0, "an error")
-
-
-@dataclass(slots=True)
-class _Sink:
-    """A part file with its digests so far. `size` bytes are written and hashed."""
-
-    wanted: Wanted
-    handle: int
-    size: int = 0
-    sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    blob: "hashlib._Hash | None" = None
-
-    @classmethod
-    @contextlib.contextmanager
-    def open(cls, part: Path, wanted: Wanted) -> Iterator["_Sink"]:
-        """Open `part`, take up what an earlier run left there: its bytes are hashed again."""
-        with _storing(part):
-            part.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(
-                part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
-            )
-        try:
-            sink = cls(wanted, handle)
-            sink.restart_hashes()
-            with _storing(part):
-                sink.take_up()
-            yield sink
-        finally:
-            os.close(handle)
-
-    def restart_hashes(self) -> None:
-        """Forget everything hashed."""
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-        self.blob = blob_hasher(self.wanted.size) if self.wanted.sha256 is None else None
-
-    def take_up(self) -> None:
-        """Hash what is there. A part longer than the file cannot be right: start over."""
-        if os.fstat(self.handle).st_size > self.wanted.size:
-            os.ftruncate(self.handle, 0)
-        buffer = bytearray(_BLOCK)
-        view = memoryview(buffer)
-        while count := os.preadv(self.handle, [buffer], self.size):
-            self._hash(view[:count])
-
-    def restart(self) -> None:
-        """Throw away what was written."""
-        os.ftruncate(self.handle, 0)
-        self.restart_hashes()
-
-    def write(self, piece: bytes) -> None:
-        """Append. Nothing is held back in this process: a kill loses no block that was written."""
-        with _storing(Path(self.wanted.path)):
-            left = memoryview(piece)
-            at = self.size
-            while left:
-                done = os.pwrite(self.handle, left, at)
-                left = left[done:]
-                at += done
-        self._hash(memoryview(piece))
-
-    def _hash(self, piece: memoryview) -> None:
-        self.sha256.update(piece)
-        if self.blob is not None:
-            self.blob.update(piece)
-        self.size += len(piece)
-
-    def arrived(self) -> Arrived | None:
-        """The file, if its digest is the expected one."""
-        sha256 = Digest(self.sha256.hexdigest())
-        digest = sha256 if self.blob is None else self.blob.hexdigest()
-        return Arrived(self.wanted, sha256) if digest == self.wanted.expected else None
-
-
-@contextlib.contextmanager
-def _storing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"{shown(path.name)} cannot be written: {error.strerror}",
-            hint="free some space and run the same command again; what was downloaded is kept",
-        ) from error

@@ -118,7 +118,7 @@ class Endpoint:
             )
             if path.startswith(expected) and ".." not in path.split("/"):
                 return target
-        elif origin is not None and self._expected_host(origin):
+        elif origin is not None and self.expects(origin):
             return target
         raise FetchError(
             f"the server redirects {safe_url(current)} to {safe_url(target)}, "
@@ -126,7 +126,8 @@ class Endpoint:
             hint="if that host belongs to your Hub, list it in the policy: fetch.redirect_hosts",
         )
 
-    def _expected_host(self, origin: Origin) -> bool:
+    def expects(self, origin: Origin) -> bool:
+        """Whether file content may come from `origin`."""
         if self.origin.scheme == "https" and origin.scheme != "https":
             return False
         return any(

@@ -256,11 +256,15 @@ class Workspace:
             temporary.replace(target)
 
     def finish(self, document: SnapshotDocument) -> Path:
-        """Write `snapshot.json`, make everything durable, rename. Returns the final directory."""
+        """Write `snapshot.json`, make everything durable, rename. Returns the final directory.
+
+        The model's files are for whoever wrote them to make durable, as they come.
+        """
         self.write(DOCUMENT, document_bytes(document))
         built = self.root / "snapshot"
         with _storing(str(self.final)):
-            _sync(built)
+            _sync(built, files_of=built / PROVENANCE)
+            _sync_one(built / DOCUMENT)
             built.rename(self.final)
             _sync_one(self.final.parent)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -307,9 +311,10 @@ def workspace(final: Path) -> Iterator[Workspace]:
             root.parent.rmdir()
 
 
-def _sync(directory: Path) -> None:
+def _sync(directory: Path, *, files_of: Path) -> None:
+    """Make all folders durable, and the files below `files_of`."""
     for folder, _, names in os.walk(directory, topdown=False):
-        for name in names:
+        for name in names if Path(folder).is_relative_to(files_of) else ():
             _sync_one(Path(folder) / name)
         _sync_one(Path(folder))
 
