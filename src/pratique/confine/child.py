@@ -310,10 +310,25 @@ def _environment(lock: Lock) -> dict[str, str]:
         "LOGNAME": "pratique",
         **OFFLINE_ENVIRONMENT,
     }
+    if found := python_library(Path("/proc/self/maps")):
+        environment["LD_LIBRARY_PATH"] = str(found.parent)
     if lock.profile is Profile.PARSER:
         for library in ("OMP", "OPENBLAS", "MKL", "RAYON"):
             environment[f"{library}_NUM_THREADS"] = str(lock.threads)
     return environment
+
+
+def python_library(maps: Path) -> Path | None:
+    """The shared library this very interpreter runs from, if it has one.
+
+    Some Pythons find theirs through LD_LIBRARY_PATH alone, which a cleared environment lacks.
+    """
+    try:
+        lines = maps.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    paths = (Path(line.split(maxsplit=5)[-1]) for line in lines if "/libpython3" in line)
+    return next((path for path in paths if path.name.startswith("libpython3")), None)
 
 
 def _oom_kills() -> int:

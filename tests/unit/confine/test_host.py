@@ -8,6 +8,7 @@ import pytest
 from pratique.confine import (
     Lock,
     Profile,
+    child,
     grants,
     landlock,
     model_lock,
@@ -131,3 +132,20 @@ def test_a_network_that_cannot_be_read_is_not_private(monkeypatch):
 def test_landlock_is_asked_for_its_version():
     assert landlock.abi() >= 0
     assert sys.platform == "linux"
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("7f00-7f01 r-xp 0 fe:00 12 /opt/python/lib/libpython3.11.so.1.0", "/opt/python/lib"),
+        ("7f00-7f01 r-xp 0 fe:00 12 /opt/my python/libpython3.so", "/opt/my python"),
+        ("7f00-7f01 r-xp 0 fe:00 12 /opt/libpython3.11/lib-dynload/_x.so", None),
+        ("7f00-7f01 r-xp 0 fe:00 12 /usr/lib/libc.so.6", None),
+        ("7f00-7f01 rw-p 0 00:00 0", None),
+    ],
+)
+def test_the_library_python_runs_from_is_found(tmp_path, line, found):
+    (tmp_path / "maps").write_text(line + "\n")
+    library = child.python_library(tmp_path / "maps")
+    assert (str(library.parent) if library else None) == found
+    assert child.python_library(tmp_path / "absent") is None
