@@ -76,7 +76,7 @@ class OpenChild:
             self._process.terminate()
         try:
             await asyncio.wait_for(self._process.wait(), grace)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._process.kill()
             await self._process.wait()
 

@@ -213,7 +213,7 @@ def _engine(
     model = Model(loaded.model, loaded.device)
     said = generation_defaults(files.directory)
     return Engine(
-        Batch(model) if loaded.batches else Solo(model),
+        Batch(model, spec.limits.kv_tokens) if loaded.batches else Solo(model),
         prompts,
         spec.limits,
         talk,

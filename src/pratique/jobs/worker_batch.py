@@ -99,11 +99,11 @@ class Lanes(Protocol):
 
 
 class Batch:
-    """The running set on one `SlotCache`."""
+    """The running set on one `SlotCache` of at most `cells` rows times columns."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, cells: int) -> None:
         self._model = model
-        self._cache = SlotCache()
+        self._cache = SlotCache(cells)
         self._starts: list[int] = []
 
     def __len__(self) -> int:
@@ -127,7 +127,7 @@ class Batch:
         if (missing := tokens - cache.length) > 0:
             cache.shift(rows, missing)
             self._starts = [start + missing for start in self._starts]
-        cache.reserve(_roomy(rows + 1, cache.book.rows), 1)
+        cache.reserve(rows + 1, 1)
         cache.adopt(staged.cache, source, rows, tokens)
         self._starts.append(cache.length - tokens)
 
@@ -145,7 +145,7 @@ class Batch:
     def step(self, tokens: list[int]) -> torch.Tensor:
         """Feed each row its newest token; return the next logits, [rows, vocabulary]."""
         cache, device = self._cache, self._model.device
-        cache.reserve(max(len(tokens), cache.book.rows), 1)
+        cache.reserve(len(tokens), 1)
         ids = torch.tensor(tokens, device=device).unsqueeze(1)
         starts = torch.tensor(self._starts, device=device).unsqueeze(1)
         mask = None
@@ -154,11 +154,6 @@ class Batch:
         logits, _ = self._model.forward(ids, cache.length - starts, mask, cache)
         cache.advance(1)
         return logits
-
-
-def _roomy(rows: int, have: int) -> int:
-    """Rows to make room for: grow by doubling, so that joining does not copy everything each time."""
-    return have if rows <= have else max(rows, 2 * have)
 
 
 class SoloPrefill:

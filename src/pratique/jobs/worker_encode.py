@@ -240,13 +240,12 @@ class Encoder:
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: Pooling) -> torch.Tensor:
     """Pool [texts, tokens, size] to [texts, size], padding left out; then normalise if asked to."""
     weights = mask.unsqueeze(-1).to(hidden.dtype)
-    match how.pool:
-        case "mean":
-            pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-        case "cls":
-            pooled = hidden[:, 0]
-        case "max":
-            pooled = hidden.masked_fill(weights == 0, float("-inf")).amax(1)
-        case "lasttoken":
-            pooled = hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+    if how.pool == "cls":
+        pooled = hidden[:, 0]
+    elif how.pool == "max":
+        pooled = hidden.masked_fill(weights == 0, float("-inf")).amax(1)
+    elif how.pool == "lasttoken":
+        pooled = hidden[torch.arange(len(hidden)), mask.sum(1) - 1]
+    else:
+        pooled = (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
     return torch.nn.functional.normalize(pooled, dim=-1) if how.normalise else pooled

@@ -104,8 +104,7 @@ def hold(spec: LoadSpec) -> HeldFiles:
         raise LoadRefused(LoadFault.FILE_CHANGED)
     held: list[_Held] = []
     try:
-        for file in spec.files:
-            held.append(_open(directory, file))
+        held.extend(_open(directory, file) for file in spec.files)
         _verify(held, spec.limits.threads)
     except BaseException:
         for item in held:
@@ -162,7 +161,7 @@ def _pieces(file: WeightFile) -> Iterator[tuple]:  # type: ignore[type-arg]  # a
     if not file.chunks:
         yield (_check_sha256,)
         return
-    if len(file.chunks) != max(1, -(-file.size // CHUNK_BYTES)):
+    if len(file.chunks) != -(-file.size // CHUNK_BYTES):
         raise LoadRefused(LoadFault.FILE_CHANGED)
     for number, digest in enumerate(file.chunks):
         yield _check_chunk, number * CHUNK_BYTES, digest

@@ -128,9 +128,10 @@ def _placement(spec: LoadSpec) -> dict[str, Any]:
 
 
 def _quantised(rung: Rung) -> Any:  # noqa: ANN401 - transformers
+    settings: Any = transformers.BitsAndBytesConfig
     if rung is Rung.INT8:
-        return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    return transformers.BitsAndBytesConfig(
+        return settings(load_in_8bit=True)
+    return settings(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,

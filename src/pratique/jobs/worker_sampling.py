@@ -35,6 +35,10 @@ class TokenMask(Protocol):
         """Return, for each of `size` ids, whether it may come next."""
         ...
 
+    def accept(self, token: int) -> bool:
+        """Go on with `token`; return whether the answer is complete with it."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
@@ -171,7 +175,8 @@ def draw(logits: torch.Tensor, drawers: list[Drawer]) -> list[int]:
 
 def _split(drawers: list[Drawer], size: int) -> tuple[list[int], list[int]]:
     """Sort sampling rows into those with few candidates and those that draw from everything."""
-    few, many = [], []
+    few: list[int] = []
+    many: list[int] = []
     for row, drawer in enumerate(drawers):
         if drawer.greedy:
             continue

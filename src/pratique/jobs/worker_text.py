@@ -56,7 +56,7 @@ class TextStream:
         text = self._decode(self._ids[self._prefix :])
         known = self._decode(self._ids[self._prefix : self._read])
         released = self._release(text[len(known) :])
-        rest, self._held = ("" if self.stopped else self._held), ""
+        rest, self._held = self._held, ""
         return released + rest
 
     def _release(self, text: str) -> str:
