@@ -50,8 +50,7 @@ def verify(
         file = FileModel.from_json(parts.material.file)
         _nothing_loose(file, root)
         times = _times(file, parts.signature, root)
-        for when in times:
-            _verify(_valid_at(root, when), bundle, identity)
+        _verify_as_of(times, root, bundle, identity)
         key = supported_public_key(bundle.signing_certificate.public_key())
     except VerificationRefused:
         raise
@@ -82,13 +81,30 @@ def _verify(root: trustroot.TrustedRoot, bundle: Bundle, identity: Identity) -> 
     return Verifier(trusted_root=TrustedRoot(root)).verify_dsse(bundle, policy)
 
 
+def _verify_as_of(
+    times: list[datetime], root: trustroot.TrustedRoot, bundle: Bundle, identity: Identity
+) -> None:
+    """Verify again with those authorities only that were valid when the signature was made."""
+    for when in times:
+        try:
+            _verify(_valid_at(root, when), bundle, identity)
+        except SigstoreError as error:
+            raise VerificationRefused(
+                f"it rests on an authority that was not valid on {when:%Y-%m-%d}: {error}"[:300],
+                hint=_HINT,
+            ) from error
+
+
 def _identity(certificate: x509.Certificate) -> Identity:
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     emails = names.get_values_for_type(x509.RFC822Name)
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     if len(emails) + len(uris) != 1:
         raise VerificationRefused("the certificate names nobody, or more than one", hint=_HINT)
-    issuer = certificate.extensions.get_extension_for_oid(_ISSUER).value
+    try:
+        issuer = certificate.extensions.get_extension_for_oid(_ISSUER).value
+    except x509.ExtensionNotFound as error:
+        raise VerificationRefused("the certificate names no issuer", hint=_HINT) from error
     if not isinstance(issuer, x509.UnrecognizedExtension) or issuer.value[:1] != _UTF8_STRING:
         raise VerificationRefused("the certificate names no issuer", hint=_HINT)
     # One or two length bytes; the library's own policy compares the value once more.
