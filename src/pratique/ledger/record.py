@@ -33,6 +33,13 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+def _no_float(text: str) -> NoReturn:
+    raise ValueError(f"a number of another kind: {text[:20]}")
+
+
+_decode = json.JSONDecoder(parse_float=_no_float, parse_constant=_no_float).decode
+
+
 def canonical(value: object) -> bytes:
     """Write JSON as RFC 8785 does, for ASCII keys and integers. Raises ValueError on surrogates."""
     return _encode(value).encode()
@@ -127,7 +134,7 @@ def parse(line: bytes, chain: Chain) -> Record:
     if len(line) > MAX_LINE_BYTES:
         raise FormatError(f"it is longer than {MAX_LINE_BYTES} bytes")
     try:
-        value = json.loads(line, parse_float=_no_float, parse_constant=_no_float)
+        value = _decode(line.decode("utf-8"))
         if type(value) is not dict or canonical(value) != line:
             raise FormatError("it is not in canonical form")
     except (ValueError, RecursionError) as error:
@@ -163,7 +170,3 @@ def _fingerprint_of(line: bytes, chain: Chain) -> str:
     digest = hashlib.sha256(line[:at])
     digest.update(line[at + _INSERT_LENGTH :])
     return digest.hexdigest()
-
-
-def _no_float(text: str) -> NoReturn:
-    raise ValueError(f"a number of another kind: {text[:20]}")
