@@ -15,6 +15,7 @@ may run yet, and no foreign byte has been read.
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pratique.confine import grants, landlock, limits, linux, seccomp, view
 from pratique.confine.grants import Grant
@@ -30,10 +31,12 @@ OTHER_UID = 65529
 class ClosedLock:
     """The steps of one start; each adds its layer. `layers` is what held so far."""
 
-    def __init__(self, lock: Lock, entered: Entered, scratch: str) -> None:
+    def __init__(self, lock: Lock, entered: Entered, spare_scratch: str) -> None:
+        """Takes what is reached so far, and a free name for a scratch directory outside a view."""
         self._lock = lock
         self._entered = entered
-        self._scratch = scratch
+        self._spare_scratch = spare_scratch
+        self.scratch = ""
         self.layers: list[Layer] = list(entered.layers)
         self._landlock_abi = 0
 
@@ -53,7 +56,7 @@ class ClosedLock:
         policy = seccomp.CallPolicy(
             profile=self._lock.profile,
             threads=self._lock.threads > 1,
-            writes=bool(self._lock.writable or self._scratch),
+            writes=bool(self._lock.writable or self.scratch),
             attributes=guarded,
             gpu=self._lock.gpu,
             private_pids=self._entered.complete,
@@ -67,19 +70,21 @@ class ClosedLock:
 
     def _enter_view(self, granted: Sequence[Grant]) -> list[tuple[str, Access]]:
         """Step 1; returns what Landlock must allow besides."""
-        if not self._entered.complete:
-            self.layers.append(Layer("mount", held=False, detail="no namespace of our own"))
-            return [(self._scratch, landlock.WRITE)] if self._scratch else []
-        fresh_proc = False
+        extra: list[tuple[str, Access]] = []
 
         def enter() -> str:
-            nonlocal fresh_proc
-            fresh_proc = view.enter(granted, self._lock.scratch)
-            return "own file tree, read-only" + ("" if fresh_proc else ", without /proc")
+            if not self._entered.complete:
+                raise OSError("no namespace of its own")
+            if view.enter(granted, self._lock.scratch):
+                extra.append(("/proc", landlock.READ))
+            return "own file tree, read-only" + ("" if extra else ", without /proc")
 
         self._step("mount", enter)
-        extra = [("/proc", landlock.READ)] if fresh_proc else []
-        return [*extra, (self._scratch, landlock.WRITE)] if self._scratch else extra
+        if self._lock.scratch:
+            held = self._holds("mount")
+            self.scratch = view.SCRATCH if held else _make_scratch(self._spare_scratch)
+            extra.append((self.scratch, landlock.WRITE))
+        return extra
 
     def _change_uid(self, granted: Sequence[Grant]) -> None:
         if self._entered.complete:
@@ -87,7 +92,7 @@ class ClosedLock:
         if os.geteuid() != 0:
             self.layers.append(Layer("uid", held=False, detail="only root can give it another uid"))
             return
-        self._step("uid", lambda: _become_nobody(granted, self._scratch))
+        self._step("uid", lambda: _become_nobody(granted, self.scratch))
 
     def _landlock(self, granted: Sequence[Grant], extra: list[tuple[str, Access]]) -> str:
         detail = landlock.restrict([*((x.path, x.access) for x in granted), *extra])
@@ -136,12 +141,19 @@ def _become_nobody(granted: Sequence[Grant], scratch: str) -> str:
         ) from None
     finally:
         linux.set_filesystem_uid(0, 0)
-    for path in (scratch, f"{scratch}/home", f"{scratch}/shm") if scratch else ():
+    for path in (Path(scratch), *Path(scratch).iterdir()) if scratch else ():
         os.chown(path, OTHER_UID, OTHER_UID)
     os.setgroups([])
     os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
     os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
     return f"runs as uid {OTHER_UID}"
+
+
+def _make_scratch(path: str) -> str:
+    """A private directory, removed by the keeper. Fails on a name that is taken, or a link."""
+    for each in (path, *(f"{path}/{name}" for name in view.SCRATCH_PARTS)):
+        Path(each).mkdir(0o700)
+    return path
 
 
 def _try(grant: Grant) -> None:

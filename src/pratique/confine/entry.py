@@ -19,10 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from pratique.confine import closing, grants, linux, namespaces, view, wire
+from pratique.confine import closing, grants, linux, namespaces, wire
+from pratique.confine.closing import ClosedLock
 from pratique.confine.keeper import keep
 from pratique.confine.lock import Lock
-from pratique.confine.namespaces import Entered
 
 _REFUSED, _BROKEN = 3, 4
 _TEMPORARY = "/tmp"  # noqa: S108  # mode 0700, and a name that cannot be guessed
@@ -38,45 +38,31 @@ def main() -> int:
         wire.send_line(start.control, {"exposed": exposed})
         return _REFUSED
     entered = namespaces.enter()
-    scratch = _scratch_directory(lock, entered)
+    scratch = f"{_TEMPORARY}/pratique-{os.urandom(12).hex()}"  # made by the child if it needs it
     gate = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(gate[1])
         os.close(start.life)
-        _child(start, lock, entered, scratch, gate[0])
+        _child(start, lock, ClosedLock(lock, entered, scratch), gate[0])
     linux.prctl(linux.PR_SET_DUMPABLE, 0)
     for descriptor in {gate[0], 0, start.out, start.channel, *lock.descriptors} - {-1}:
         os.close(descriptor)
     try:
         keep(child, start.life, start.control, lock)
     finally:
-        if scratch and not entered.complete:
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     return 0
 
 
-def _scratch_directory(lock: Lock, entered: Entered) -> str:
-    """Inside the child's own tree, or else a private directory that the keeper removes again."""
-    if not lock.scratch:
-        return ""
-    if entered.complete:
-        return view.SCRATCH
-    # Not tempfile: it would remember /tmp for the child, too. mkdir fails on a name that is taken.
-    directory = f"{_TEMPORARY}/pratique-{os.urandom(12).hex()}"
-    for path in (directory, f"{directory}/home", f"{directory}/shm"):
-        Path(path).mkdir(0o700)
-    return directory
-
-
-def _child(start: wire.Start, lock: Lock, entered: Entered, scratch: str, gate: int) -> NoReturn:
+def _child(start: wire.Start, lock: Lock, closed: ClosedLock, gate: int) -> NoReturn:
     """Closes the lock, reports, runs the program, and ends without returning into the keeper."""
     status = _BROKEN
     try:
         _follow_keeper(gate)
         with contextlib.suppress(OSError):  # if memory runs out, this one goes, not the gateway
             Path("/proc/self/oom_score_adj").write_text("1000")
-        program = _confined_program(start, lock, entered, scratch)
+        program = _confined_program(start, lock, closed)
         status = program()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else _BROKEN
@@ -100,14 +86,11 @@ def _follow_keeper(gate: int) -> None:
         pass
 
 
-def _confined_program(
-    start: wire.Start, lock: Lock, entered: Entered, scratch: str
-) -> Callable[[], int]:
+def _confined_program(start: wire.Start, lock: Lock, closed: ClosedLock) -> Callable[[], int]:
     if start.channel >= 0:  # process 1 would ignore the signal for want of a handler
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    _set_environment(lock, scratch)
-    closed = closing.ClosedLock(lock, entered, scratch)
     closed.close_files()
+    _set_environment(lock, closed.scratch)
     for module in lock.preload:
         importlib.import_module(module)
     linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)  # a change of uid had cleared it

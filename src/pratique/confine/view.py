@@ -6,7 +6,9 @@ name, size or mode can be asked for. Needs the capabilities of a namespace of ou
 """
 
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pratique.confine.grants import Grant, Kind
 from pratique.confine.linux import MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC
 
 SCRATCH = "/scratch"  # of no other use, so that no granted path lies below it
+SCRATCH_PARTS = ("home", "shm")
 _BASES = ("/tmp", "/var/tmp", "/run", "/mnt")  # noqa: S108  # only covered, in a namespace of our own
 _REMOUNT = 0x20
 _FLAGS = {
@@ -36,28 +39,46 @@ def enter(granted: Sequence[Grant], scratch: int) -> bool:
     """Moves this process into a tree of `granted` paths and `scratch` bytes of private space.
 
     Returns whether /proc is a fresh one of this process namespace (a container may forbid that; the
-    tree then has no /proc but the few granted files). Raises OSError if the tree cannot be made;
-    the process must then not go on as if it were, since mounts may be half made.
+    tree then has no /proc but the few granted files). Raises OSError if the tree cannot be made; the
+    process then still sees the tree it had.
     """
     places = _places(granted)
     linux.unshare(linux.Namespace.MOUNT)
     linux.mount("none", "/", "", MS_REC | linux.MS_PRIVATE)
-    base = next(path for path in _BASES if Path(path).is_dir())
-    linux.mount("tmpfs", base, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m,mode=755")
-    for name in ("new", "old"):
-        Path(base, name).mkdir()
-    linux.pivot_root(base, f"{base}/old")
+    with ExitStack() as handles:
+        # Opened now: the new root is about to cover one directory, and what is granted below it.
+        sources = [handles.enter_context(_handle(place.source)) for place in places]
+        root = next(path for path in _BASES if Path(path).is_dir())
+        linux.mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
+        try:
+            fresh_proc = _furnish(root, places, sources, scratch)
+            os.chdir(root)
+            linux.pivot_root(".", ".")  # the old root now covers the new; pivot_root(2), NOTES
+            linux.unmount(".")
+        except OSError:
+            os.chdir("/")
+            linux.unmount(root)
+            raise
     os.chdir("/")
-    linux.mount("tmpfs", "/new", "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755")
-    fresh_proc = _mount_proc()
-    for place in places:
-        _bind(place)
-    _mount_scratch(scratch)
-    linux.mount("none", "/new", "", MS_BIND | _REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
-    os.chdir("/new")
-    linux.pivot_root(".", ".")  # the old root lies on top of the new one; see pivot_root(2), NOTES
-    linux.unmount(".")
-    os.chdir("/")
+    return fresh_proc
+
+
+@contextmanager
+def _handle(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _furnish(root: str, places: Sequence[_Place], sources: Sequence[int], scratch: int) -> bool:
+    fresh_proc = _mount_proc(root)
+    for place, source in zip(places, sources, strict=True):
+        _bind(root, place, source)
+    if scratch:
+        _mount_scratch(root, scratch)
+    linux.mount("none", root, "", MS_BIND | _REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
     return fresh_proc
 
 
@@ -77,34 +98,35 @@ def _places(granted: Sequence[Grant]) -> list[_Place]:
     return places
 
 
-def _bind(place: _Place) -> None:
-    source, target = Path("/old" + place.source), Path("/new" + place.target)
+def _bind(root: str, place: _Place, source: int) -> None:
+    target = Path(root + place.target)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
+        if stat.S_ISDIR(os.fstat(source).st_mode):
             target.mkdir()
         else:
             target.touch()
-    linux.mount(str(source), str(target), "", MS_BIND | MS_REC)
+    linux.mount(f"/proc/self/fd/{source}", str(target), "", MS_BIND | MS_REC)
     linux.restrict_mount(str(target), _FLAGS[place.kind])
 
 
-def _mount_proc() -> bool:
-    Path("/new/proc").mkdir()
+def _mount_proc(root: str) -> bool:
+    proc = Path(root, "proc")
+    proc.mkdir()
     try:
-        linux.mount("proc", "/new/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+        linux.mount("proc", str(proc), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
     except OSError:
         return False
     return True
 
 
-def _mount_scratch(size: int) -> None:
+def _mount_scratch(root: str, size: int) -> None:
     """Empty, private, of limited size; /dev/shm is a part of it."""
-    if not size:
-        return
-    Path("/new" + SCRATCH).mkdir()
-    Path("/new/dev").mkdir(exist_ok=True)
-    Path("/new/dev/shm").symlink_to(f"{SCRATCH}/shm")
-    linux.mount("tmpfs", "/new" + SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, f"size={size},mode=700")
-    for name in ("home", "shm"):
-        Path(f"/new{SCRATCH}", name).mkdir(0o700)
+    scratch, devices = Path(root + SCRATCH), Path(root, "dev")
+    scratch.mkdir()
+    devices.mkdir(exist_ok=True)
+    (devices / "shm").symlink_to(f"{SCRATCH}/shm")
+    options = f"size={size},mode=700"
+    linux.mount("tmpfs", str(scratch), "tmpfs", MS_NOSUID | MS_NODEV, options)
+    for name in SCRATCH_PARTS:
+        (scratch / name).mkdir(0o700)
