@@ -248,6 +248,8 @@ def _facts(found: list["nodes.Node"]) -> TemplateFacts:
             case "Call":
                 triggers.extend(_searched(node))
                 clock = clock or _names(node.node, "strftime_now")  # type: ignore[attr-defined]  # Call
+            case "Filter" if node.name == "replace":  # type: ignore[attr-defined]  # Filter
+                triggers.extend(_replaced(node))
             case _:
                 pass
     return TemplateFacts(tuple(texts), tuple(triggers), clock, compared)
@@ -268,6 +270,13 @@ def _searched(node: "nodes.Node") -> Iterator[str]:
         _is_message_text(target.node)
     ):
         for argument in node.args:  # type: ignore[attr-defined]  # Call
+            yield from _literals(argument)
+
+
+def _replaced(node: "nodes.Node") -> Iterator[str]:
+    target = node.node  # type: ignore[attr-defined]  # Filter
+    if target is not None and _is_message_text(target):
+        for argument in node.args:  # type: ignore[attr-defined]  # Filter
             yield from _literals(argument)
 
 

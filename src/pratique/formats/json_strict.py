@@ -4,6 +4,7 @@ Refused: duplicate keys (compared after unescaping, RFC 8259 section 4), anythin
 order mark, lone surrogates, NaN and infinity, numbers that overflow, depth and size beyond limits.
 """
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -26,17 +27,22 @@ class Limits:
     """Bounds for one document. `items` counts commas and brackets, and so bounds memory.
 
     `special_floats`: whether NaN and infinity, which Python's writer emits and RFC 8259 forbids,
-    are read; only for documents that nothing loads.
+    are read; only for documents that nothing loads. `infinite_keys`: the keys under which infinity
+    alone is read (Mamba-like models are saved with `"time_step_limit": [0.0, Infinity]`).
     """
 
     size: int = 32 * MIB
     depth: int = 64
     items: int = 4_000_000
     special_floats: bool = False
+    infinite_keys: frozenset[str] = frozenset()
 
 
 DEFAULT: Final = Limits()
 VOCABULARY: Final = Limits(size=192 * MIB, items=24_000_000)
+CONFIGURATION: Final = Limits(
+    infinite_keys=frozenset({"time_step_limit", "time_step_max", "mamba_dt_limit", "dt_limit"})
+)
 UNLOADED: Final = Limits(special_floats=True)
 
 
@@ -50,7 +56,9 @@ def parse(data: bytes, limits: Limits = DEFAULT) -> Json:
     if text.startswith("\ufeff"):
         raise FormatError("begins with a byte order mark")
     try:
-        value = cast("Json", _decoder(limits).decode(text))
+        value = cast("Json", _decoder(limits, data).decode(text))
+        if isinstance(value, list | float) and _holds_infinity(value):
+            raise FormatError("holds an infinity, which is not JSON")
     except json.JSONDecodeError as error:
         raise FormatError(
             f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
@@ -84,10 +92,19 @@ def _check_size(data: bytes, limits: Limits) -> None:
         raise FormatError(f"holds more than {limits.items} items")
 
 
-def _decoder(limits: Limits) -> json.JSONDecoder:
-    constant: Callable[[str], float] = float if limits.special_floats else _no_constant
+class _Infinite(float):
+    """An infinity that is only in order under certain keys; see `_bounded`."""
+
+
+def _decoder(limits: Limits, data: bytes) -> json.JSONDecoder:
+    hook: Callable[[list[tuple[str, object]]], dict[str, object]] = _unique
+    constant: Callable[[str], float] = _no_constant
+    if limits.special_floats:
+        constant = float
+    elif b"Infinity" in data and limits.infinite_keys:
+        hook, constant = functools.partial(_bounded, limits.infinite_keys), _infinity
     return json.JSONDecoder(
-        object_pairs_hook=_unique,
+        object_pairs_hook=hook,
         parse_constant=constant,
         parse_int=_integer,
         parse_float=_finite,
@@ -103,6 +120,29 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
                 raise FormatError(f"has the key {shown(key)} twice in one object")
             seen.add(key)
     return found
+
+
+def _infinity(text: str) -> float:
+    return _Infinite(text) if text != "NaN" else _no_constant(text)
+
+
+def _bounded(allowed: frozenset[str], pairs: list[tuple[str, object]]) -> dict[str, object]:
+    for key, value in pairs:
+        if key not in allowed and _holds_infinity(value):
+            raise FormatError(f"holds an infinity under {shown(key)}, which is not JSON")
+    return _unique(pairs)
+
+
+def _holds_infinity(value: object) -> bool:
+    """Whether a value, or a list at any depth, is infinite; objects have been checked already."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, _Infinite):
+            return True
+        if isinstance(item, list):
+            pending.extend(item)
+    return False
 
 
 def _no_constant(text: str) -> float:

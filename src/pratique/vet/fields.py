@@ -10,6 +10,8 @@ from pratique.vet.repo import Entry, Repo
 from pratique.vet.roles import LOADED_JSON, Role
 
 CONFIG_ROLES: Final = tuple(LOADED_JSON - {Role.INDEX})
+# Settings of a JavaScript runtime that travel in config.json; no Python loader reads them.
+_NOT_PYTHON: Final = frozenset({"transformers.js_config", "transformers_js_config"})
 _CLASS: Final = re.compile(r"[A-Za-z_]\w*\Z")
 
 
@@ -22,7 +24,7 @@ def walk(value: Json, place: str = "") -> Iterator[tuple[str, str, Json, JsonObj
             for key, child in item.items():
                 inner = f"{here}.{key}" if here else key
                 yield inner, key, child, item
-                if isinstance(child, dict | list):
+                if isinstance(child, dict | list) and key not in _NOT_PYTHON:
                     pending.append((inner, child))
         elif isinstance(item, list):
             pending.extend(

@@ -284,7 +284,7 @@ class Repo:
             case Role.JSON | Role.NOTEBOOK | Role.DATA:
                 limits = json_strict.UNLOADED
             case _:
-                limits = json_strict.DEFAULT
+                limits = json_strict.CONFIGURATION
         return json_strict.parse(self.read(path, limits.size), limits)
 
     def _parse_safetensors(self, path: str) -> SafetensorsHeader:

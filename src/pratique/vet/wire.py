@@ -106,7 +106,9 @@ def encode_answer(examined: Examined) -> bytes:
             "files": examined.files,
             "size": examined.size,
             "findings": findings,
-            "evidence": {name: text for name, text in examined.evidence if len(text) < _MAX_EVIDENCE},
+            "evidence": {
+                name: text for name, text in examined.evidence if len(text) < _MAX_EVIDENCE
+            },
         }
     ).encode()
 

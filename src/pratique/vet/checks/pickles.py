@@ -28,6 +28,8 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     for entry in repo.files:
         head = repo.head(entry.path, HEAD)
         if not head:
+            if entry.role is Role.TORCH and repo.here(entry.path):
+                yield refuse(CHECK.id, entry.path, "is empty where weights belong", _REMEDY)
             continue
         sign = pickles.identify(head, whole=len(head) == entry.size)
         if sign is not None:

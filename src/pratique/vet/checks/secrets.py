@@ -49,7 +49,7 @@ _PATTERNS: Final = {
 }
 _NAMES: Final = tuple(_PATTERNS)
 _EXAMPLE: Final = re.compile(
-    r"(?i)example|placeholder|your|xxxx|dummy|redacted|\.\.\.|…|<|\*\*\*|0000|1234567890|abcdefgh|changeme|insert|my[_-]|test|fake|sample|user:pass|username"
+    r"(?i)example|placeholder|your|xxxx|dummy|redacted|\.\.\.|…|<|\*\*\*|changeme|user(?:name)?:pass"
 )
 _KEY_FILES: Final = re.compile(
     r"(?i)(?:id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|\.pgpass|\.npmrc|\.pypirc|credentials|.*\.(?:p12|pfx|jks|keystore|kdbx|ppk))\Z"
