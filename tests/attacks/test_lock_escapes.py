@@ -168,3 +168,55 @@ def test_strict_refuses_to_start_where_namespaces_are_forbidden():
     assert report["attempts"] == []
     assert "user.max_user_namespaces is 0" in report["problem"]
     assert "sysctl -w user.max_user_namespaces=" in report["hint"]
+
+
+def _on_poor_host(*refuse, **kind):
+    return confined.on_host(sys.executable, sys.executable, refuse=list(refuse), **kind)
+
+
+def _layers(report):
+    return {layer["name"]: layer for layer in report["confinement"]["layers"]}
+
+
+@needs_namespaces
+@pytest.mark.parametrize("call", ["mount", "mount_setattr", "pivot_root"])
+def test_without_a_file_tree_of_its_own_nothing_gets_out(call):
+    """Containers often forbid mounting; the tree that was there must then be whole and guarded."""
+    report = _on_poor_host(call)
+    assert not _layers(report)["mount"]["held"]
+    assert report["confinement"]["form"] == Form.PRIVATE_UNIT.value
+    assert [attempt for attempt in report["attempts"] if not attempt["held"]] == []
+
+
+@needs_namespaces
+def test_without_landlock_the_tree_still_holds_but_strict_refuses():
+    report = _on_poor_host("landlock")
+    assert report["confinement"]["form"] == Form.REDUCED.value
+    assert report["strict"] is False
+    assert [attempt for attempt in report["attempts"] if not attempt["held"]] == []
+    refused = _on_poor_host("landlock", requirement="strict")
+    assert "landlock" in refused["problem"]
+    assert "lsm=" in refused["hint"]
+
+
+@needs_namespaces
+def test_what_gets_out_of_a_poor_lock_is_reported():
+    """Neither Landlock nor namespaces: files are open to it, and the report does not hide that."""
+    report = _on_poor_host("landlock", forbidden=True, capabilities="none")
+    assert report["strict"] is False
+    out = {attempt["escape"] for attempt in report["attempts"] if not attempt["held"]}
+    assert {"read-key", "append-log"} <= out
+    assert not out & {
+        *probes.ESCAPES["network"],
+        *probes.ESCAPES["kernel"],
+        "fork-bomb",
+        "signal-parent",
+    }
+
+
+@pytest.mark.parametrize("requirement", list(Requirement))
+def test_without_seccomp_nothing_starts(requirement):
+    report = _on_poor_host("seccomp", requirement=requirement.value)
+    assert report["attempts"] == []
+    assert "seccomp" in report["problem"]
+    assert "CONFIG_SECCOMP_FILTER" in report["hint"]

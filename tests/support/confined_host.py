@@ -6,6 +6,8 @@ Kinds, in the JSON object of its only argument:
     forbidden        user namespaces are switched off (user.max_user_namespaces = 0), and ...
     capabilities     ... "none", or "no-admin": root without CAP_SYS_ADMIN, as in a container
     private_network  the surrounding network has only a loopback
+    refuse           system calls that this kernel refuses or does not have: "mount", "landlock",
+                     "seccomp", "mount_setattr", "pivot_root"
     requirement      "strict" or "reduced"
 """
 
@@ -36,6 +38,7 @@ def main() -> None:
     if order.get("forbidden"):
         Path("/proc/sys/user/max_user_namespaces").write_text("0")
         _drop(order["capabilities"])
+    _refuse(order.get("refuse", []))
     _probe(order)
 
 
@@ -85,6 +88,25 @@ def _drop(what: str) -> None:
     for at in range(3):
         data[at] &= ~(1 << cap_sys_admin)
     assert libc.capset(header, data) == 0
+
+
+def _refuse(names: list[str]) -> None:
+    """By a filter that children inherit: the only way to take a call from a kernel that has it."""
+    if not names:
+        return
+    from pratique.confine import linux
+
+    absent, forbidden = 38, 1
+    calls = {
+        "x86_64": {"mount": 165, "pivot_root": 155, "seccomp": 317},
+        "aarch64": {"mount": 40, "pivot_root": 41, "seccomp": 277},
+    }[linux.architecture()] | {"landlock": 444, "mount_setattr": 442}
+    program = [(0x20, 0, 0, 0)]
+    for name in names:
+        error = absent if name in {"landlock", "seccomp", "mount_setattr"} else forbidden
+        program += [(0x15, 0, 1, calls[name]), (0x06, 0, 0, 0x00050000 | error)]
+    linux.prctl(linux.PR_SET_NO_NEW_PRIVS, 1)
+    linux.install_filter([*program, (0x06, 0, 0, 0x7FFF0000)])
 
 
 def _probe(order: dict) -> None:

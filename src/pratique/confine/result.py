@@ -19,7 +19,7 @@ class Form(StrEnum):
 
     NAMESPACES = "namespaces + Landlock + seccomp"
     OTHER_UID = "another uid + Landlock + seccomp"
-    PRIVATE_UNIT = "a private network around the service + Landlock + seccomp"
+    PRIVATE_UNIT = "a private network + Landlock + seccomp"
     REDUCED = "reduced: seccomp and what else the host has"
     NONE = "no lock"
 

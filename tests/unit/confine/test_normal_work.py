@@ -54,3 +54,23 @@ def test_it_has_a_home_and_a_temp_directory_of_its_own():
 def test_the_scratch_of_one_child_is_not_that_of_the_next():
     text = "import os\nout = os.listdir(os.environ['HOME'])\nopen(os.environ['HOME'] + '/x', 'w')"
     assert [_done(work(text, model_lock())) for _ in range(2)] == [[], []]
+
+
+def test_a_granted_directory_can_be_worked_in(tmp_path):
+    """Conversion and disk offload: files made, grown, renamed, removed, and seen outside."""
+    text = f"""
+import os, mmap
+os.chdir({str(tmp_path)!r})
+with open("part", "wb") as file:
+    file.truncate(1 << 20)
+with open("part", "r+b") as file, mmap.mmap(file.fileno(), 0) as view:
+    view[:4] = b"data"
+os.mkdir("folder")
+os.rename("part", "folder/whole")
+open("gone", "w").close()
+os.remove("gone")
+out = sorted(os.listdir("."))
+"""
+    lock = model_lock(writable=[tmp_path], file_size=1 << 21)
+    assert _done(work(text, lock)) == ["folder"]
+    assert (tmp_path / "folder" / "whole").read_bytes()[:4] == b"data"
