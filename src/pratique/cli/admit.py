@@ -37,13 +37,14 @@ def command(
     from pratique.cli.gate import local_gate
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import plain
+    from pratique.flows import recording
     from pratique.flows.admit import admit_and_vet
     from pratique.flows.enclave_policy import enclave_policy
 
     home = context.make_home()
     rules = enclave_policy(home, policy)
     err = context.err
-    with progress_bar(context) as progress:
+    with recording.recording(home) as write, progress_bar(context) as progress:
         admitted = admit_and_vet(
             bundle,
             home,
@@ -58,6 +59,7 @@ def command(
                 else None
             ),
         )
+        write(recording.admitted(admitted, rules))
     if as_json:
         print_json(
             "admit",

@@ -59,7 +59,7 @@ def command(
     To sign on another machine: `approve BUNDLE --request FILE` here, `approve FILE --key KEY -o SIG`
     there (it shows what is signed), `approve BUNDLE --attach SIG` here.
     """
-    from pratique.flows import approve
+    from pratique.flows import approve, recording
 
     if attach is not None:
         click.echo(approve.attach_from_file(bundle, attach))
@@ -68,7 +68,10 @@ def command(
         approval = approve.read_request(bundle)
         _show(context, approval)
         target = output or bundle.with_suffix(".sig")
-        approve.write_signature(target, approval, _signer(key, password_file), context.home)
+        signer = _signer(key, password_file)
+        with recording.recording(context.make_home()) as write:
+            approve.write_signature(target, approval, signer, context.home)
+            write([recording.approved(approval, signer.key_id)])
         click.echo(target)
         return
     terms = _terms(policy, expires, enclave=enclave, use=use, reason=reason, rungs=rungs)
@@ -82,7 +85,10 @@ def command(
         click.echo(request)
         return
     signer = _signer(key, password_file)
-    click.echo(approve.sign_and_attach(bundle, approval, signer, context.home))
+    with recording.recording(context.make_home()) as write:
+        attached = approve.sign_and_attach(bundle, approval, signer, context.home)
+        write([recording.approved(approval, signer.key_id)])
+    click.echo(attached)
 
 
 def _vet(context: Context, bundle: Path, terms: "Terms") -> "Approval":

@@ -10,7 +10,7 @@ import click
 
 from pratique import __version__
 from pratique.cli.context import Context, default_home
-from pratique.errors import PratiqueError
+from pratique.errors import LedgerNotIntact, PratiqueError, UsageError
 
 # verb -> (module under pratique.cli, one line for --help, group of the help page)
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
@@ -47,6 +47,11 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "policy": ("policy", "Check, print and explain policies.", "Records and trust"),
 }
 
+# Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
+_RECORDED: Final = frozenset("fetch seal approve verify admit serve generate chat".split())
+_TALKS: Final = frozenset("serve generate chat".split())
+_UNRECORDED: Final = frozenset({UsageError.exit_code, LedgerNotIntact.exit_code})
+
 
 def _present(verb: str) -> bool:
     return (Path(__file__).parent / f"{VERBS[verb][0]}.py").is_file()
@@ -54,6 +59,17 @@ def _present(verb: str) -> bool:
 
 class LazyVerbs(click.Group):
     """Imports a verb's module only when it is called, so that `--help` stays fast."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb; a refusal that matters later is recorded before it is reported."""
+        words = list(ctx.args)
+        try:
+            return super().invoke(ctx)
+        except PratiqueError as error:
+            verb = ctx.invoked_subcommand or ""
+            if verb in _RECORDED and error.exit_code not in _UNRECORDED and ctx.obj is not None:
+                _record(ctx.obj, verb, words, error)
+            raise
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs, in the order of the story."""
@@ -139,6 +155,19 @@ def run(args: list[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _record(context: Context, verb: str, words: list[str], error: PratiqueError) -> None:
+    """Keep a refusal on the home's ledger. A ledger that cannot be written does not hide the refusal."""
+    from pratique.flows import recording
+
+    # What runs a model may have a prompt among its words: nothing of those is written down.
+    about = "" if verb in _TALKS else next((w for w in words if not w.startswith("-")), "")
+    try:
+        with recording.recording(context.make_home()) as write:
+            write([recording.refused(verb, about, error)])
+    except (PratiqueError, OSError) as failed:
+        click.echo(f"not recorded: {_one_line(str(failed))}", err=True)
 
 
 def _say(message: str, hint: str) -> None:

@@ -33,6 +33,7 @@ def command(
 
     from pratique.attest.install import revoke_now
     from pratique.attest.trustfile import Revocation
+    from pratique.flows import recording
 
     given = [
         (kind, value)
@@ -55,7 +56,9 @@ def command(
         entry = Revocation.model_validate({"kind": kind, "id": target, "at": now, "reason": reason})
     except ValidationError as error:
         raise UsageError("the name or the reason is not plain text on one line") from error
-    revoke_now(context.home, entry)
+    with recording.recording(context.make_home()) as write:
+        revoke_now(context.home, entry)
+        write([recording.revoked(kind, target, reason)])
     context.err.print(f"revoked {kind} {target}: it is refused here from now on", markup=False)
     click.echo(target)
 

@@ -1,12 +1,16 @@
 """`pratique seal`: vet again, then sign a self-contained bundle."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
 
 _PATH = click.Path(path_type=Path)
+
+if TYPE_CHECKING:
+    from pratique.core.findings import Verdict
 
 
 @click.command(
@@ -42,6 +46,7 @@ def command(
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
     from pratique.errors import SealError
+    from pratique.flows import recording
     from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
     from pratique.formats.policy import load_policy
 
@@ -59,15 +64,21 @@ def command(
         )
     if not key.is_file():
         raise SealError(f"there is no key {key}", hint="make one with `pratique keys new`")
-    with progress_bar(context) as progress:
+    with recording.recording(context.make_home()) as write, progress_bar(context) as progress:
+
+        def judged(verdict: "Verdict") -> None:
+            show(verdict)
+            write(recording.vetting(verdict, rules))
+
         bundle = vet_and_seal(
             request,
             gate,
             # Asked for only after the gate has answered: no key in memory while hostile bytes are read.
             lambda: load_signer(key, password_prompt(key, password_file)),
-            on_verdict=show,
+            on_verdict=judged,
             progress=progress,
         )
+        write([recording.sealed(bundle.bundle_id, bundle.label, bundle.key_id)])
     if as_json:
         print_json(
             "seal",

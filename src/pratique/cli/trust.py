@@ -383,14 +383,30 @@ def export(ctx: Context, directory: Path, to: Path, *, as_json: bool) -> None:
 def install(ctx: Context, directory: Path, *, fingerprint: str | None, as_json: bool) -> None:
     """Pin the root the first time, by a fingerprint read aloud; later, update to a newer set."""
     from pratique.attest.install import install as install_set
+    from pratique.flows import recording
 
     def confirm(newest: str) -> str | None:
         return fingerprint or ask_fingerprint(ctx, newest)
 
-    trust = install_set(ctx.make_home(), directory, now=now(), confirm=confirm)
+    home = ctx.make_home()
+    with recording.recording(home) as write:
+        before = _version(home)
+        trust = install_set(home, directory, now=now(), confirm=confirm)
+        write([recording.trust_changed(trust, before)])
     show_root(ctx, trust, as_json=as_json, quiet=True)
     if not as_json:
         click.echo(str(ctx.home / "trust"))
+
+
+def _version(home: Path) -> int:
+    """The installed set's version, 0 for none or one that cannot be read: then this is the cure."""
+    from pratique.attest.install import installed_trust
+    from pratique.errors import PratiqueError
+
+    try:
+        return installed_trust(home).version
+    except PratiqueError:
+        return 0
 
 
 @command.command("status")

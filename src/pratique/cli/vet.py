@@ -11,6 +11,7 @@ from pratique.cli.context import Context, pass_context
 if TYPE_CHECKING:
     from pratique.core.candidate import Candidate
     from pratique.core.findings import Verdict
+    from pratique.core.policy import Policy
 
 _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
 
@@ -81,7 +82,21 @@ def command(
             on_note=lambda note: click.echo(f"reading {note}", err=True),
         )  # fmt: skip
     _write(context, verdict, form, output)
+    if chosen is Stage.CONTENT:
+        _record(context, verdict, rules)
     return _exit_code(verdict)
+
+
+def _record(context: Context, verdict: "Verdict", policy: "Policy") -> None:
+    """Put the answer on the vetter's own ledger; looking goes on where that cannot be written."""
+    from pratique.errors import PratiqueError
+    from pratique.flows import recording
+
+    try:
+        with recording.recording(context.make_home()) as write:
+            write(recording.vetting(verdict, policy))
+    except (PratiqueError, OSError) as error:
+        context.err.print(f"not recorded: {error}", style="yellow", markup=False)
 
 
 def _candidate(directory: Path) -> "Candidate":

@@ -60,6 +60,7 @@ class SealedBundle:
     path: Path
     bundle_id: BundleId
     document: BundleDocument
+    key_id: str
 
     @property
     def label(self) -> str:
@@ -117,7 +118,7 @@ def seal(
             disk.write_new(staging / SIGNATURES / VETTER_SIGNATURE, signature)
             disk.flush_filesystem(staging)
             publish(staging, target)
-    return SealedBundle(target, bundle_id_of(sums), document)
+    return SealedBundle(target, bundle_id_of(sums), document, signer.key_id)
 
 
 def recompute(sealing: Sealing, *, progress: Progress | None = None) -> Mapping[RelPath, Digest]:
