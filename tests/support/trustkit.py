@@ -95,6 +95,7 @@ class Kit:
             tuple(self.public(n) for n in admins.get("revokers", ())),
         )
         signers = [self.signer("admin"), self.signer("admin2")][: owners.threshold]
+        signers += [self.signer(n) for n in admins.get("revokers", ())]
         self.set.init(trust or self.trust_file(), owners, signers, self.now)
         if files:
             self.change(lambda old: {**old, **files})
@@ -149,8 +150,10 @@ class Kit:
         return {"vetter.sig": self.payload(), "approver.sig": self.approve()}
 
     def verify(self, signatures: dict[str, bytes], **options) -> VerifiedStatement:
-        options = {"trust": self.trust(), "now": self.now, **options}
-        return verify_signatures(signatures, **options)
+        trust = options.pop("trust", None) or self.trust()
+        return verify_signatures(
+            signatures, trust=trust, now=options.pop("now", self.now), **options
+        )
 
 
 __all__ = [

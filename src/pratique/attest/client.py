@@ -16,6 +16,7 @@ from tuf.api.exceptions import (
     BadVersionNumberError,
     DownloadError,
     DownloadHTTPError,
+    DownloadLengthMismatchError,
     ExpiredMetadataError,
     LengthOrHashMismatchError,
     RepositoryError,
@@ -123,7 +124,7 @@ def _tuf_refusals() -> Iterator[None]:
             f"the trust set is not signed by enough of those who must: {error}",
             hint="`pratique trust status DIR` at the source names who still has to sign",
         ) from error
-    except LengthOrHashMismatchError as error:
+    except (LengthOrHashMismatchError, DownloadLengthMismatchError) as error:
         raise VerificationRefused(f"the trust set was altered: {error}", hint=fresh) from error
     except DownloadError as error:
         raise VerificationRefused(f"the trust set is incomplete: {error}", hint=fresh) from error

@@ -166,7 +166,7 @@ def _root(
     found: VerifiedSet, fingerprint: str, *, source: str, state: State | None = None
 ) -> TrustRoot:
     """Turn verified files into the proof. The only place that makes a TrustRoot."""
-    try:
+    with _usable():
         file = read_trust(found.files["trust.toml"])
         top = read_revocations(found.files["revocations.json"])
         lists = {"top": top.revoked}
@@ -184,12 +184,6 @@ def _root(
             ),
             sigstore=found.files.get("trusted_root.json"),
         )
-    except (KeyError, ValueError) as error:
-        raise VerificationRefused(f"the trust set lacks or spoils a file: {error}") from error
-    except FormatError as error:
-        raise VerificationRefused(
-            f"the trust set is unusable: {error.message}", hint="have its authors correct it"
-        ) from error
     if state is not None:
         if file.enclave != state.enclave:
             raise VerificationRefused(
@@ -224,6 +218,22 @@ def _root(
     )
 
 
+@contextlib.contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise VerificationRefused(f"the trust set lacks {error}") from error
+    except ValueError as error:
+        raise VerificationRefused(
+            f"the trust set has a file that cannot be read: {error}"
+        ) from error
+    except FormatError as error:
+        raise VerificationRefused(
+            f"the trust set is unusable: {error.message}", hint="have its authors correct it"
+        ) from error
+
+
 def _certificates(found: VerifiedSet, prefix: str) -> tuple[bytes, ...]:
     return tuple(
         certificate.public_bytes(Encoding.DER)
@@ -244,7 +254,8 @@ def _commit(
     now: datetime,
 ) -> TrustRoot:
     """Make the staged set current. `state.json` is written last: it is the commit point."""
-    file = read_trust(found.files["trust.toml"])
+    with _usable():
+        file = read_trust(found.files["trust.toml"])
     if file.issued > now + CLOCK_SKEW:
         raise VerificationRefused(
             f"the trust set was issued at {file.issued:%Y-%m-%d %H:%M}Z, after the time of this host",
