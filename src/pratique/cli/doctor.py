@@ -51,7 +51,7 @@ class Host:
     fs_verity: str
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", epilog="Example:  pratique doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @pass_context
 def command(context: Context, *, as_json: bool) -> None:

@@ -27,7 +27,7 @@ _directory = click.option(
 )
 
 
-@click.group("log")
+@click.group("log", epilog="Example:  pratique log verify")
 def command() -> None:
     """The ledger: what was vetted, admitted, served and by whom, in a form nobody can rewrite."""
 
@@ -214,7 +214,7 @@ def _records(context: Context, ledger: Path | None, first: int) -> "Iterator[Rec
 
 
 def _seal(context: Context) -> bytes:
-    from pratique.ledger.ledger import open_ledger
+    from pratique.ledger.home import open_ledger
 
     with open_ledger(context.home) as log:
         return log.checkpoint()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MAX_LINE = 16 << 20
 
 
-@click.command("redact")
+@click.command("redact", epilog="Example:  pratique redact < letter.txt > letter.redacted.txt")
 @click.option("--jsonl", is_flag=True, help='Each line is {"text": …}; so is each line of the answer.')
 @click.option("--spans", is_flag=True, help="With --jsonl: also where in the input, and what.")
 @click.option(
@@ -89,7 +89,7 @@ def _text_of(line: bytes, number: int) -> str:
     """Parse one line strictly; the message names its number and repeats nothing of it."""
     try:
         if len(line) > _MAX_LINE:
-            raise ValueError  # noqa: TRY301  one refusal for all that is wrong with a line
+            raise ValueError
         value = json.loads(line.decode("utf-8"))
         if not isinstance(value, dict) or not isinstance(value.get("text"), str):
             raise TypeError
