@@ -48,7 +48,9 @@ class _Client(AbstractHttpGitClient):
     """dulwich's protocol engine over our session."""
 
     def __init__(self, session: HubSession, url: str, limit: int) -> None:
-        super().__init__(url, thin_packs=False, quiet=True)
+        # Some servers insist on `thin-pack`. We have nothing, so no pack can lean on it, and the
+        # reader refuses one that does.
+        super().__init__(url, thin_packs=True, quiet=True)
         self._session = session
         self._limit = limit
 
