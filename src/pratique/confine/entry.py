@@ -31,6 +31,9 @@ Program = Callable[[], None]
 
 def main() -> int:
     """The keeper. Returns its exit status; the outcome went over `control`."""
+    signal.pthread_sigmask(
+        signal.SIG_SETMASK, ()
+    )  # what the parent's thread blocked is its business
     start = wire.read_start(0)
     lock = Lock.from_json(start.lock)
     linux.prctl(linux.PR_SET_DUMPABLE, 1)  # the id maps must be writable; the child takes it away

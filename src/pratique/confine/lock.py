@@ -179,7 +179,7 @@ def model_lock(
     open_files: int = 1024,
     file_size: int | None = None,
     scratch: int = 256 * MIB,
-    threads: int = 256,
+    threads: int | None = None,
     environment: Mapping[str, str] | None = None,
     gpu: bool = False,
     preload: Iterable[str] = (),
@@ -187,7 +187,7 @@ def model_lock(
     """The lock for a child that loads torch and runs a model (or converts, quantises, calibrates).
 
     Gives a private home and temp directory of `scratch` bytes, threads, and no time limit.
-    `file_size` defaults to `scratch`.
+    `file_size` defaults to `scratch`; `threads` to room for several pools of one thread per CPU.
     """
     return Lock(
         profile=Profile.MODEL,
@@ -201,7 +201,7 @@ def model_lock(
         open_files=open_files,
         file_size=scratch if file_size is None else file_size,
         scratch=scratch,
-        threads=threads,
+        threads=max(256, 8 * (os.cpu_count() or 1)) if threads is None else threads,
         environment=tuple(sorted((environment or {}).items())),
         gpu=gpu,
         preload=tuple(preload),
