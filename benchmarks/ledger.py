@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pratique.ledger.events import Request
 from pratique.ledger.folder import Folder
-from pratique.ledger.ledger import open_ledger
+from pratique.ledger.home import open_ledger
 from pratique.ledger.verify import verify
 
 HEX = "0123456789abcdef" * 4

@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -44,7 +44,8 @@ from pratique.ledger.folder import Folder, Segment, base_bytes, lines, sync_dir,
 from pratique.ledger.merkle import leaf_hash
 from pratique.ledger.opening import Opened, look_before_writing
 from pratique.ledger.record import Chain, render
-from pratique.ledger.signer import MAX_LEAVES, Signer, key_signer
+from pratique.ledger.segment_file import SegmentFile
+from pratique.ledger.signer import MAX_LEAVES, Signer
 
 _EVIDENCE: Final = "keep the files as they are and run `pratique log verify`"
 
@@ -55,7 +56,7 @@ class Settings:
 
     checkpoint_events: int = 1024
     checkpoint_seconds: float = 60.0
-    segment_bytes: int = 8 * 2**20
+    segment_bytes: int = 4 * 2**20
 
 
 def _now_ms() -> int:
@@ -85,11 +86,8 @@ class Ledger:
         self._clock_ms = clock_ms
         self._lock = lock
         self._mutex = threading.RLock()
-        self._disk = threading.Lock()
         self._chain = chain_of(signer)
-        self._file = -1
-        self._offset = 0
-        self._synced = 0
+        self._file = SegmentFile()
         self._pending: list[bytes] = []  # leaf hashes that the signer has not seen
         self._to_copy: list[tuple[int, bytes]] = []
         self._signed_at = time.monotonic()
@@ -168,6 +166,9 @@ class Ledger:
         """How many events this writer knows of."""
         return self._cursor.tree.size
 
+    def _written(self) -> int:
+        return self._cursor.tree.size
+
     def append(self, event: Event) -> int:
         """Write one event and return its number. It is in the file, not yet surely on the disk.
 
@@ -179,7 +180,7 @@ class Ledger:
     def append_durable(self, event: Event) -> int:
         """Write one event and return its number when it is on the disk."""
         number = self._append((event,))
-        self._sync(number + 1)
+        self._file.sync(number + 1, self._written)
         return number
 
     def append_batch(self, events: Sequence[Event]) -> range:
@@ -187,12 +188,12 @@ class Ledger:
         if not events:
             return range(self.size, self.size)
         first = self._append(events)
-        self._sync(first + len(events))
+        self._file.sync(first + len(events), self._written)
         return range(first, first + len(events))
 
     def flush(self) -> None:
         """Return when everything written so far is on the disk."""
-        self._sync(self.size)
+        self._file.sync(self.size, self._written)
 
     def checkpoint(self) -> bytes:
         """Sign a checkpoint over everything written so far and return the note."""
@@ -249,7 +250,7 @@ class Ledger:
             with self._alone():
                 self._follow()
                 first = self._write(events)
-                if self._offset >= self._settings.segment_bytes:
+                if self._file.offset >= self._settings.segment_bytes:
                     self._rotate()
                 elif self._due():
                     self._checkpoint()
@@ -271,10 +272,10 @@ class Ledger:
             self._checkpoint()  # a log has a checkpoint before it has a segment
             self._start_segment()
         elif opened.rotated:
-            self._open_segment(os.O_RDONLY)
+            self._file.open(self._segment.path, opened.offset, access=os.O_RDONLY)
             self._start_segment()
         else:
-            self._open_segment()
+            self._file.open(self._segment.path, opened.offset)
             self._follow()
             self._checkpoint()
 
@@ -282,18 +283,6 @@ class Ledger:
         self._cursor = opened.cursor
         self._pending = opened.unsigned
         self._segment = opened.segment
-        self._offset = opened.offset
-
-    def _open_segment(self, access: int = os.O_RDWR) -> None:
-        flags = access | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            fresh = os.open(self._segment.path, flags)
-        except OSError as error:
-            raise StorageError(f"cannot open {self._segment.path}: {error.strerror}") from error
-        with self._disk:
-            if self._file >= 0:
-                os.close(self._file)
-            self._file = fresh
 
     def _start_segment(self) -> None:
         """Begin the segment at the tree's size. A crash half-way is repaired by doing it again."""
@@ -305,24 +294,23 @@ class Ledger:
             write_new(self._segment.base_path, base)
         if not self._segment.path.exists():
             write_new(self._segment.path, b"")
-        self._offset = 0
-        self._open_segment()
+        self._file.open(self._segment.path, 0)
 
     def _follow(self) -> None:
         """Take in what other processes wrote since, and set a dead writer's half line aside."""
-        while os.fstat(self._file).st_size != self._offset:
+        while self._file.size() != self._file.offset:
             rotated = self._follow_segment()
             if not rotated:
                 return
             self._start_segment()
 
     def _follow_segment(self) -> bool:
-        if os.fstat(self._file).st_size < self._offset:
+        if self._file.size() < self._file.offset:
             raise LedgerNotIntact(
                 f"the log was cut while it was open: {self._segment.path.name}", hint=_EVIDENCE
             )
         kind = ""
-        for line, whole in lines(self._segment.path, self._offset):
+        for line, whole in lines(self._segment.path, self._file.offset):
             if not whole:
                 self._set_aside(line)
                 return False
@@ -334,7 +322,7 @@ class Ledger:
                     hint=_EVIDENCE,
                 ) from error
             self._pending.append(leaf)
-            self._offset += len(line) + 1
+            self._file.offset += len(line) + 1
             kind = record.kind
         return kind == Rotation.kind
 
@@ -343,7 +331,7 @@ class Ledger:
         aside = self._folder.root / "torn"
         aside.mkdir(mode=0o700, exist_ok=True)
         write_new(aside / f"{self._cursor.tree.size:020d}-{digest[:16]}", torn)
-        os.ftruncate(self._file, self._offset)
+        self._file.cut()
         self._write((TornTail(size=Count(len(torn)), sha256=Digest(digest)),))
 
     def _write(self, events: Sequence[Event]) -> int:
@@ -362,32 +350,17 @@ class Ledger:
             tree.append(leaf)
             leaves.append(leaf)
             written.append(line + b"\n")
-        self._put(b"".join(written))
+        self._file.put(b"".join(written))
         self._cursor.tree, self._cursor.previous = tree, previous
         self._pending += leaves
         return first
-
-    def _put(self, data: bytes) -> None:
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-        except OSError as error:
-            with suppress(OSError):
-                os.ftruncate(self._file, self._offset)
-            raise StorageError(
-                f"the event could not be written to the ledger: {error.strerror}",
-                hint="free some space; what was acknowledged before is safe",
-            ) from error
-        self._offset += len(data)
 
     def _rotate(self) -> None:
         """End the segment: its last event, a checkpoint, read-only; then begin the next."""
         first = self._segment.first
         self._write((Rotation(first=Count(first), count=Count(self.size + 1 - first)),))
         self._checkpoint()
-        with suppress(OSError):
-            os.fchmod(self._file, 0o400)
+        self._file.seal()
         self._start_segment()
 
     def _checkpoint_path(self, size: int) -> Path:
@@ -396,8 +369,8 @@ class Ledger:
     def _checkpoint(self) -> int:
         """Sign a checkpoint over everything, which is on the disk first. Returns its size."""
         size = self.size
-        if self._file >= 0:
-            self._sync_file(size)
+        if self._file.is_open:
+            self._file.sync(size, self._written)
         note = b""
         for start in range(0, max(len(self._pending), 1), MAX_LEAVES):
             note = self._signer.extend(self._pending[start : start + MAX_LEAVES])
@@ -410,26 +383,6 @@ class Ledger:
         return size
 
     # --- outside the lock --------------------------------------------------------------------
-
-    def _sync(self, upto: int) -> None:
-        """Return when the first `upto` events are on the disk; waiting threads share one sync."""
-        if self._synced >= upto:
-            return
-        with self._disk:
-            if self._synced >= upto:  # the thread before us took ours along
-                return
-            self._sync_held(self.size)
-
-    def _sync_file(self, upto: int) -> None:
-        with self._disk:
-            self._sync_held(upto)
-
-    def _sync_held(self, upto: int) -> None:
-        try:
-            os.fdatasync(self._file)
-        except OSError as error:
-            raise StorageError(f"the ledger did not reach the disk: {error.strerror}") from error
-        self._synced = max(self._synced, upto)
 
     def _make_copies(self) -> None:
         waiting, self._to_copy = self._to_copy, []
@@ -446,25 +399,12 @@ class Ledger:
                 self._write(failed)
 
     def _release(self) -> None:
-        with self._disk:
-            for descriptor in (self._file, self._lock):
-                if descriptor >= 0:
-                    os.close(descriptor)
-            self._file = self._lock = -1
+        self._file.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
 
 
 def chain_of(signer: Signer) -> Chain:
     """What the lines of this signer's log carry."""
     return Chain(signer.key.name, signer.key.key_id.hex())
-
-
-def open_ledger(
-    home: Path, *, settings: Settings | None = None, copies: Sequence[CheckpointCopy] = ()
-) -> Ledger:
-    """Open the log of a home directory: `ledger/`, signed with `keys/ledger.key` (made if absent).
-
-    For commands and for the parent of the HTTP process; the HTTP process itself gets a signer that
-    runs elsewhere (signer_process.py).
-    """
-    signer = key_signer(home / "keys" / "ledger.key")
-    return Ledger.open(home / "ledger", signer, settings=settings, copies=copies)

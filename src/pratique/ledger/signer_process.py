@@ -1,7 +1,6 @@
 """The signer as a process of its own, so that the HTTP process never holds the log's key.
 
-`start_signer(key_path)` starts `python -m pratique.ledger.signer_process` with one end of a socket
-pair and returns the other end as a `RemoteSigner`; `serve_signer` is the loop behind it, which a
+`start_signer(key_path)` starts `python -m pratique.ledger.signer_child` with one end of a socket pair and returns the other end as a `RemoteSigner`; `serve_signer` is the loop behind it, which a
 parent process may run itself. The child gets the key's path and the socket, nothing else, and ends when
 the other end closes.
 
@@ -11,7 +10,6 @@ the signer's own decision (signer.py), never the caller's.
 """
 
 import json
-import os
 import socket
 import struct
 import subprocess
@@ -24,11 +22,12 @@ from typing import Final
 from pratique.errors import FormatError, LedgerNotIntact, PratiqueError, StorageError
 from pratique.ledger.merkle import HASH_BYTES
 from pratique.ledger.note import LogKey
-from pratique.ledger.signer import MAX_LEAVES, KeySigner, Signer, key_signer
+from pratique.ledger.signer import MAX_LEAVES, Signer
 
 _LENGTH: Final = struct.Struct(">I")
 _MAX_FRAME: Final = 3 * HASH_BYTES * MAX_LEAVES
 _SECONDS: Final = 30.0
+_CHILD: Final = "pratique.ledger.signer_child"
 
 
 class RemoteSigner:
@@ -96,7 +95,7 @@ def start_signer(key_path: Path) -> RemoteSigner:
     ours, theirs = socket.socketpair()
     with theirs:
         child = subprocess.Popen(
-            [sys.executable, "-I", "-m", __name__, str(theirs.fileno()), str(key_path)],
+            [sys.executable, "-I", "-m", _CHILD, str(theirs.fileno()), str(key_path)],
             pass_fds=(theirs.fileno(),),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -108,6 +107,13 @@ def start_signer(key_path: Path) -> RemoteSigner:
         ours.close()
         child.wait(timeout=_SECONDS)
         raise
+
+
+def refuse_to_serve(channel: socket.socket, error: PratiqueError) -> None:
+    """Answer the first question with why there is no signer, and close."""
+    with channel, suppress(OSError, FormatError):
+        _receive(channel)
+        _send(channel, {"refused": error.message, "code": error.exit_code})
 
 
 def serve_signer(channel: socket.socket, signer: Signer) -> None:
@@ -183,23 +189,3 @@ def _exactly(channel: socket.socket, count: int) -> bytes | None:
             return None
         parts += block
     return bytes(parts)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Hold the key and serve one channel: `signer_process FD KEY`."""
-    descriptor, path = int(arguments[0]), Path(arguments[1])
-    os.umask(0o077)
-    with socket.socket(fileno=descriptor) as channel:
-        try:
-            signer: KeySigner = key_signer(path)
-        except PratiqueError as error:
-            with suppress(OSError, FormatError):
-                _receive(channel)
-                _send(channel, {"refused": error.message, "code": error.exit_code})
-            return error.exit_code
-        serve_signer(channel, signer)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,7 @@ from pratique.cli.main import run
 from pratique.ledger import offline_verifier
 from pratique.ledger.events import Refusal
 from pratique.ledger.folder import Folder
-from pratique.ledger.ledger import open_ledger
+from pratique.ledger.home import open_ledger
 
 
 @pytest.fixture
@@ -72,10 +72,9 @@ def test_verify_with_the_wrong_key_or_a_slip(home, tmp_path, capsys):
 
 
 def test_no_log_is_said(tmp_path, capsys):
-    for verb in ("verify", "show", "export", "checkpoint"):
-        assert log(tmp_path, verb) == 5
+    for words in (["verify"], ["show"], ["export"], ["checkpoint"], ["prove", 0]):
+        assert log(tmp_path / words[0], *words) == 5
         assert "there is no ledger" in capsys.readouterr().err
-    assert log(tmp_path, "prove", 0) == 5
 
 
 def test_show_prints_one_safe_line_per_event(home, capsys):

@@ -11,10 +11,11 @@ from tests.support.ledgers import open_log, request, signer, ticking, write_log
 
 from pratique.errors import LedgerNotIntact, StorageError
 from pratique.ledger import events as ev
-from pratique.ledger import ledger as writer
+from pratique.ledger import segment_file
 from pratique.ledger.copies import CommandCopy, DirectoryCopy, from_paper, on_paper
 from pratique.ledger.folder import Folder
-from pratique.ledger.ledger import Ledger, Settings, chain_of, open_ledger
+from pratique.ledger.home import open_ledger, open_ledger_apart
+from pratique.ledger.ledger import Ledger, Settings, chain_of
 from pratique.ledger.verify import State, records, verify
 
 CHAIN = chain_of(signer())
@@ -144,7 +145,7 @@ def test_a_full_disk_acknowledges_nothing_and_leaves_nothing(tmp_path, monkeypat
                 return real(descriptor, bytes(data)[:100])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr(writer.os, "write", full)
+        monkeypatch.setattr(segment_file.os, "write", full)
         with pytest.raises(StorageError, match="No space left"):
             log.append(request(1))
         monkeypatch.undo()
@@ -408,6 +409,18 @@ def test_a_home_has_one_log_and_one_key(tmp_path):
     with open_ledger(tmp_path) as log:
         assert log.append(ev.Unloaded(bundle="a" * 64, name="m")) == 1
     assert key.read_bytes() == before
+    assert verify(Folder(tmp_path / "ledger")).state is State.INTACT
+
+
+def test_a_home_whose_key_is_held_apart_goes_on_with_the_same_log(tmp_path):
+    with open_ledger(tmp_path) as log:
+        log.append(request(0))
+    with open_ledger_apart(tmp_path) as log:
+        assert log.append(request(1)) == 1
+        with open_ledger(tmp_path) as beside:
+            assert beside.append(request(2)) == 2
+        assert log.append(request(3)) == 3
+        assert "_private" not in vars(log._signer)
     assert verify(Folder(tmp_path / "ledger")).state is State.INTACT
 
 
