@@ -5,18 +5,33 @@ Nothing in it turns a `refuse` into a pass. Unknown keys are errors: a misspelt 
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pratique.core.ids import Digest, parse_commit, parse_digest, parse_repo_id
+from pratique.errors import FormatError
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-DigestText = Annotated[str, AfterValidator(parse_digest)]
-CommitText = Annotated[str, AfterValidator(parse_commit)]
-RepoText = Annotated[str, AfterValidator(parse_repo_id)]
+
+def _checked(parse: Callable[[str], str]) -> AfterValidator:
+    """`parse` as pydantic wants it: its refusals become validation errors, which have a place."""
+
+    def check(text: str) -> str:
+        try:
+            return parse(text)
+        except FormatError as error:
+            raise ValueError(error.message) from error
+
+    return AfterValidator(check)
+
+
+DigestText = Annotated[str, _checked(parse_digest)]
+CommitText = Annotated[str, _checked(parse_commit)]
+RepoText = Annotated[str, _checked(parse_repo_id)]
 
 RungName = Literal["auto", "device_map", "int8", "nf4"]
 

@@ -9,6 +9,7 @@ Opcodes: Python's `pickletools`.
 import io
 import pickletools
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -88,7 +89,9 @@ def _opcodes(data: bytes) -> Iterator[tuple[pickletools.OpcodeInfo, object, int]
     stream = pickletools.genops(io.BytesIO(data))
     for _ in range(MAX_OPCODES):
         try:
-            opcode, argument, position = next(stream)
+            with warnings.catch_warnings():  # pickletools warns of odd escapes in text it decodes
+                warnings.simplefilter("ignore")
+                opcode, argument, position = next(stream)
         except (StopIteration, ValueError, IndexError, EOFError, OverflowError, SyntaxError):
             return
         yield opcode, argument, position or 0

@@ -113,7 +113,7 @@ CASES.each("PASSED", None, {
     "template-mistral": template(_MISTRAL),
     "template-copies-same": lambda d: edit(d, "tokenizer_config.json", chat_template=(d / "chat_template.jinja").read_text() + "\n"),
     "template-named": both(without("chat_template.jinja"), config("tokenizer_config.json", chat_template=[{"name": "default", "template": _MISTRAL}, {"name": "tool_use", "template": _QWEN_TOOLS}])),
-    "template-additional": file("additional_chat_templates/tool_use.jinja", _QWEN_TOOLS),
+    "template-additional-good": file("additional_chat_templates/tool_use.jinja", _QWEN_TOOLS),
     "template-json": lambda d: put(d, "chat_template.json", {"chat_template": (d / "chat_template.jinja").read_text()}),
 })  # fmt: skip
 
@@ -214,7 +214,7 @@ CASES.each("PASSED", None, {
     "quant-modelopt": both(config(quantization_config={"quant_method": "modelopt", "quant_algo": "FP8", "producer": {"name": "modelopt", "version": "0.29"}}), file("hf_quant_config.json", {"producer": {"name": "modelopt", "version": "0.29"}, "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": None}})),
     "attention-own": config(_attn_implementation="sdpa", attn_implementation={"text_config": "flash_attention_2"}, use_flash_attn=True),
     "attention-null": config(_attn_implementation=None, _attn_implementation_autoset=True),
-    "dtype-nested": config(text_config={"torch_dtype": "bfloat16"}, vision_config={"dtype": "float32"}, mamba_ssm_dtype="float32"),
+    "dtype-nested-good": config(text_config={"torch_dtype": "bfloat16"}, vision_config={"dtype": "float32"}, mamba_ssm_dtype="float32"),
     "trust-false": config(trust_remote_code=False),
     "name-or-path": config(_name_or_path="/home/someone/models/llama", transformers_version="4.40.0"),
     "tokenizer-old-paths": config("tokenizer_config.json", name_or_path="/content/x", special_tokens_map_file="/home/x/.cache/huggingface/transformers/abc.def", tokenizer_file="/root/.cache/huggingface/transformers/16a2f78023c8dc51", vocab_file=None),
