@@ -11,14 +11,16 @@ FIRST and SIZE are decimal, 20 digits. A base file proves nothing by itself: who
 its root against a signed checkpoint of that size.
 """
 
+import errno
 import json
 import os
 import re
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from pratique.errors import LedgerNotIntact, StorageError, UnreadableInput
 from pratique.ledger.merkle import Frontier
@@ -27,8 +29,8 @@ from pratique.ledger.record import MAX_LINE_BYTES, canonical
 
 _SEGMENT: Final = re.compile(r"([0-9]{20})\.jsonl\Z")
 _CHECKPOINT: Final = re.compile(r"([0-9]{20})\Z")
-_READ: Final = 1 << 20
-_MAX_BASE_BYTES: Final = 16_384
+_BLOCK: Final = 1 << 20
+_MAX_SMALL_BYTES: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +80,11 @@ class Folder:
     def key(self) -> LogKey:
         """Read the log's own key. It proves nothing about who wrote the log: pin it elsewhere."""
         path = self.root / "log.vkey"
-        try:
-            return LogKey.parse(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+        if not path.exists():
             raise UnreadableInput(
                 f"there is no ledger at {self.root}", hint="give its directory, or --home"
-            ) from error
-        except (OSError, UnicodeDecodeError) as error:
-            raise UnreadableInput(f"the ledger's key cannot be read: {path}") from error
+            )
+        return LogKey.parse(_read(path, _MAX_SMALL_BYTES).decode("utf-8", "replace"))
 
     def checkpoint_sizes(self) -> list[int]:
         """List the sizes of the checkpoints here, smallest first. Verifies nothing."""
@@ -94,12 +93,7 @@ class Folder:
 
     def note(self, size: int) -> bytes:
         """Read the checkpoint of one size. Verifies nothing."""
-        path = self.checkpoints_dir / f"{size:020d}"
-        try:
-            with path.open("rb") as file:
-                return file.read(MAX_NOTE_BYTES + 1)
-        except OSError as error:
-            raise UnreadableInput(f"the checkpoint cannot be read: {path}") from error
+        return _read(self.checkpoints_dir / f"{size:020d}", MAX_NOTE_BYTES)
 
     def open_checkpoint(self, size: int, key: LogKey) -> Checkpoint:
         """Verify the checkpoint stored under `size`. Raises LedgerNotIntact if it is another's."""
@@ -118,36 +112,57 @@ class Folder:
         if segment.first == 0:
             return Frontier(), ""
         try:
-            with segment.base_path.open("rb") as file:
-                table = json.loads(file.read(_MAX_BASE_BYTES))
+            table = json.loads(_read(segment.base_path, _MAX_SMALL_BYTES))
             peaks = [bytes.fromhex(peak) for peak in table["peaks"]]
             previous = table["previous"]
             if table["size"] != segment.first or type(previous) is not str:
                 raise ValueError("another segment's")
             return Frontier(segment.first, peaks), previous
-        except FileNotFoundError as error:
+        except UnreadableInput as error:
             raise LedgerNotIntact(f"{segment.base_path.name} is missing") from error
-        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise LedgerNotIntact(f"{segment.base_path.name} is damaged") from error
 
 
 def lines(path: Path, offset: int = 0) -> Iterator[tuple[bytes, bool]]:
     """Yield (line without newline, whether its newline is there) from `offset` on.
 
-    A line longer than any event can be is yielded cut, so that a hostile file costs no memory.
+    A line longer than any event can be is yielded cut, so that a hostile file costs no memory. Raises
+    UnreadableInput.
     """
     rest = b""
-    with path.open("rb") as file:
-        file.seek(offset)
-        while block := file.read(_READ):
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                yield line, True
-            if len(rest) > MAX_LINE_BYTES:
-                yield rest[: MAX_LINE_BYTES + 1], True
-                return
+    try:
+        with _open(path) as file:
+            file.seek(offset)
+            while block := file.read(_BLOCK):
+                *whole, rest = (rest + block).split(b"\n")
+                for line in whole:
+                    yield line, True
+                if len(rest) > MAX_LINE_BYTES:
+                    yield rest[: MAX_LINE_BYTES + 1], True
+                    return
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
     if rest:
         yield rest, False
+
+
+def _open(path: Path) -> BinaryIO:
+    """Open a regular file. A pipe or device in its place must not make a reader wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Read a small file; one byte more than `limit` at most, which its parser then refuses."""
+    try:
+        with _open(path) as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
 
 
 def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -8,7 +8,7 @@ key, or whose last segment does not lead to the signed root.
 from dataclasses import dataclass
 from typing import Final
 
-from pratique.errors import FormatError, LedgerNotIntact, StorageError, VerificationRefused
+from pratique.errors import FormatError, LedgerNotIntact, VerificationRefused
 from pratique.ledger.cursor import Broken, Cursor
 from pratique.ledger.events import Rotation
 from pratique.ledger.folder import Folder, Segment, lines, write_new
@@ -104,8 +104,6 @@ def _read_last(
         raise LedgerNotIntact(
             f"the log was edited at event {error.at}: {error.why}", hint=_EVIDENCE
         ) from error
-    except OSError as error:
-        raise StorageError(f"cannot read {segment.path}: {error.strerror}") from error
     if cursor.tree.size < newest.size:
         raise LedgerNotIntact(
             f"the log was cut: {newest.size} events were signed, {cursor.tree.size} are left",

@@ -7,7 +7,6 @@ import stat
 import threading
 
 import pytest
-from tests.support.ledgers import open_log, request, signer, ticking, write_log
 
 from pratique.errors import LedgerNotIntact, StorageError
 from pratique.ledger import events as ev
@@ -17,6 +16,7 @@ from pratique.ledger.folder import Folder
 from pratique.ledger.home import open_ledger, open_ledger_apart
 from pratique.ledger.ledger import Ledger, Settings, chain_of
 from pratique.ledger.verify import State, records, verify
+from tests.support.ledgers import open_log, request, signer, ticking, write_log
 
 CHAIN = chain_of(signer())
 
@@ -425,10 +425,9 @@ def test_a_home_whose_key_is_held_apart_goes_on_with_the_same_log(tmp_path):
 
 
 def test_a_key_that_is_none_is_refused(tmp_path):
-    from tests.support.models import write_pickle_bin
-
     from pratique.errors import UnreadableInput
     from pratique.ledger.signer import key_signer
+    from tests.support.models import write_pickle_bin
 
     path = tmp_path / "ledger.key"
     write_pickle_bin(path, container="raw")

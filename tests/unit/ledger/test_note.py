@@ -3,11 +3,11 @@
 import base64
 
 import pytest
-from tests.support.ledgers import private_key
 
 from pratique.errors import FormatError, PratiqueError, VerificationRefused
 from pratique.ledger.merkle import EMPTY_ROOT
 from pratique.ledger.note import Checkpoint, LogKey, parse_checkpoint, sign_note, split_note
+from tests.support.ledgers import private_key
 
 NAME = "pratique/ledger/test"
 KEY = LogKey(NAME, private_key().public_key().public_bytes_raw())

@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.ledgers import open_log, request, write_log
 
 from pratique.errors import LedgerNotIntact, UsageError
 from pratique.ledger import offline_verifier
 from pratique.ledger.proof import prove
+from tests.support.ledgers import open_log, request, write_log
 
 VERIFIER = Path(offline_verifier.__file__)
 

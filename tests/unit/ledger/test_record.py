@@ -6,11 +6,11 @@ import json
 
 import pytest
 import rfc8785
-from tests.support.ledgers import COMMIT, HEX, ONE_OF_EACH, OTHER, request
 
 from pratique.errors import FormatError
 from pratique.ledger import events as ev
 from pratique.ledger.record import Chain, parse, render
+from tests.support.ledgers import COMMIT, HEX, ONE_OF_EACH, OTHER, request
 
 CHAIN = Chain("pratique/ledger/0123456789abcdef", "01234567")
 EVENTS = [*ONE_OF_EACH, request()]

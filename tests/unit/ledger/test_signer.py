@@ -4,7 +4,6 @@ import socket
 import threading
 
 import pytest
-from tests.support.ledgers import private_key, request, signer, ticking
 
 from pratique.errors import FormatError, LedgerNotIntact, StorageError, VerificationRefused
 from pratique.ledger.folder import Folder
@@ -14,6 +13,7 @@ from pratique.ledger.note import sign_note
 from pratique.ledger.signer import KeySigner, key_signer
 from pratique.ledger.signer_process import RemoteSigner, serve_signer, start_signer
 from pratique.ledger.verify import State, verify
+from tests.support.ledgers import private_key, request, signer, ticking
 
 LEAVES = [leaf_hash(bytes([i])) for i in range(20)]
 

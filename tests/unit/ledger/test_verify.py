@@ -1,14 +1,15 @@
 """What `verify` says, word for word, about each thing that can happen to a log."""
 
+import os
 import shutil
 
 import pytest
-from tests.support.ledgers import open_log, private_key, request, write_log
 
-from pratique.errors import FormatError, LedgerNotIntact, UnreadableInput
+from pratique.errors import FormatError, LedgerNotIntact, PratiqueError, UnreadableInput
 from pratique.ledger.folder import Folder
 from pratique.ledger.note import LogKey
 from pratique.ledger.verify import State, verify
+from tests.support.ledgers import open_log, private_key, request, write_log
 
 
 @pytest.fixture
@@ -234,3 +235,28 @@ def test_after_retention_the_rest_hangs_on_a_signed_root(long_log, damage):
     else:
         (long_log.checkpoints_dir / f"{segments[2].first:020d}").unlink()
     assert found(long_log)[0] is State.EDITED
+
+
+# --- other things than files -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe"])
+@pytest.mark.parametrize("part", ["segment", "checkpoint", "key"])
+def test_what_is_no_file_is_refused_and_nobody_waits_for_it(log, kind, part):
+    path = {
+        "segment": log.segments()[0].path,
+        "checkpoint": log.checkpoints_dir / f"{20:020d}",
+        "key": log.root / "log.vkey",
+    }[part]
+    path.unlink()
+    path.mkdir() if kind == "directory" else os.mkfifo(path)
+    with pytest.raises(UnreadableInput):
+        verify(log)
+    with pytest.raises(PratiqueError):
+        open_log(log.root)
+
+
+def test_a_line_without_end_costs_no_memory(log):
+    with log.segments()[0].path.open("ab") as file:
+        file.write(b"x" * 3_000_000)
+    assert found(log)[:2] == (State.EDITED, 20)
