@@ -32,3 +32,10 @@ def uncovered(spans, found):
     covered = [set(range(s.start, s.end)) for s in found]
     union = set().union(*covered) if covered else set()
     return [s for s in spans if not set(range(s[0], s[1])) <= union]
+
+
+def values(detector, text):
+    """Return what one detector finds in a text, decoded like the engine decodes it."""
+    from pratique.redact import Redactor
+
+    return [text[s.start : s.end] for s in Redactor(detectors=[detector]).spans(text)]

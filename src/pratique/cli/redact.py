@@ -16,7 +16,9 @@ _MAX_LINE = 16 << 20
 
 
 @click.command("redact", epilog="Example:  pratique redact < letter.txt > letter.redacted.txt")
-@click.option("--jsonl", is_flag=True, help='Each line is {"text": …}; so is each line of the answer.')
+@click.option(
+    "--jsonl", is_flag=True, help='Each line is {"text": …}; so is each line of the answer.'
+)
 @click.option("--spans", is_flag=True, help="With --jsonl: also where in the input, and what.")
 @click.option(
     "--key-file",

@@ -4,6 +4,7 @@ The rule: a cluster is a longest run of digits with at most three separators bet
 them; numbers are looked for inside of clusters only, in work linear in the cluster.
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 from pratique.redact.pattern import Pattern
@@ -29,16 +30,25 @@ class Cluster(NamedTuple):
         """Return the place in the view of the digits ``first`` to ``last``, last excluded."""
         return self.at[first], self.at[last - 1] + 1
 
-    def sizes(self) -> tuple[int, ...]:
-        """Return how many digits each group has."""
-        return tuple(last - first for first, last in self.groups)
+    def sizes(self, first: int, last: int) -> tuple[int, ...]:
+        """Return how many digits each group has that lies in the digits ``first`` to ``last``."""
+        out = []
+        index = bisect_left(self.groups, (first, first))
+        while index < len(self.groups) and self.groups[index][1] <= last:
+            out.append(self.groups[index][1] - self.groups[index][0])
+            index += 1
+        return tuple(out)
 
 
 def clusters(view: View) -> list[Cluster]:
     """Return the clusters of at least six digits in ``view``, from left to right."""
     found: list[Cluster] | None = view.memo.get(clusters)
     if found is None:
-        found = [c for m in _CLUSTER.matches(view) if len((c := _cluster(view, *m.span())).digits) >= _MIN_DIGITS]
+        found = [
+            c
+            for m in _CLUSTER.matches(view)
+            if len((c := _cluster(view, *m.span())).digits) >= _MIN_DIGITS
+        ]
         view.memo[clusters] = found
     return found
 

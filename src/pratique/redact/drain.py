@@ -32,7 +32,9 @@ class Drain:
 
     def start(self) -> Self:
         """Drain in a thread that ends with the pipe."""
-        self._thread = threading.Thread(target=self.run, name=f"drain-{self._logger.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self.run, name=f"drain-{self._logger.name}", daemon=True
+        )
         self._thread.start()
         return self
 

@@ -53,8 +53,10 @@ def _readable(data: bytes) -> str:
             continue
         printable = sum(c.isprintable() or c in "\n\r\t" for c in text)
         common = sum(ord(c) < 0x250 for c in text)
-        if text and printable >= _TEXT_SHARE * len(text) and (
-            encoding == "utf-8" or common >= _TEXT_SHARE * len(text)
+        if (
+            text
+            and printable >= _TEXT_SHARE * len(text)
+            and (encoding == "utf-8" or common >= _TEXT_SHARE * len(text))
         ):
             return text
     return ""

@@ -113,9 +113,7 @@ class Redactor:
         at = 0
         for start, end, kind in spans:
             out.append(text[at:start])
-            out.append(
-                self._keys.token(kind, text[start:end]) if self._keys else bare_token(kind)
-            )
+            out.append(self._keys.token(kind, text[start:end]) if self._keys else bare_token(kind))
             at = end
         out.append(text[at:])
         return "".join(out)

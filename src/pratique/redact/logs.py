@@ -184,7 +184,9 @@ def _on_warning(
     line: str | None = None,
 ) -> None:
     del file, line  # the source line may hold a literal
-    logging.getLogger("py.warnings").warning("%s at %s:%d: %s", category.__name__, filename, lineno, message)
+    logging.getLogger("py.warnings").warning(
+        "%s at %s:%d: %s", category.__name__, filename, lineno, message
+    )
 
 
 def _on_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

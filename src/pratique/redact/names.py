@@ -13,8 +13,12 @@ _MORE = rf"[{LETTER}]*(?:['\-][{LETTER}]+)*"
 _INITIAL = rf"[{UP}]\."
 _JOIN = r"(?:van|von|vom|de|der|den|del|della|dello|degli|di|da|do|dos|das|du|des|la|las|los|le|el|al|bin|ibn|bint|binti|ben|bat|abu|abd|zu|zum|zur|ter|ten|te|af|av|y|e|van der|van den|van de|de la|de los|de las|von der|della)"
 _WORD = rf"(?:{_CAP}|{_INITIAL})"
-NAME = Pattern(rf"{_WORD}(?:(?:[ ]{{1,2}}|-)(?:(?:{_JOIN}|[dl]')[ ]?){{0,3}}{_WORD}){{0,5}}(?:,? (?:Jr|Sr|PhD|MD|II|III|IV)\b\.?)?")
-LAST_FIRST = Pattern(rf"{_CAP}(?:[ \-]{_CAP})?, [{UP}][{LOW}]{_MORE}(?: (?:{_CAP}|{_INITIAL})){{0,2}}")
+NAME = Pattern(
+    rf"{_WORD}(?:(?:[ ]{{1,2}}|-)(?:(?:{_JOIN}|[dl]')[ ]?){{0,3}}{_WORD}){{0,5}}(?:,? (?:Jr|Sr|PhD|MD|II|III|IV)\b\.?)?"
+)
+LAST_FIRST = Pattern(
+    rf"{_CAP}(?:[ \-]{_CAP})?, [{UP}][{LOW}]{_MORE}(?: (?:{_CAP}|{_INITIAL})){{0,2}}"
+)
 LOWER = Pattern(rf"[{LOW}][{LETTER}'\-]+(?: [{LOW}][{LETTER}'\-]+){{0,2}}")
 CASELESS = Pattern(r"[\x82][\x82'\-]*(?: [\x82][\x82'\-]*){0,3}")
 _PIECE = Pattern(rf"[{LETTER}]+(?:['\-][{LETTER}]+)*\.?")
@@ -41,9 +45,15 @@ NOT_NAMES = frozenset(
 )
 
 
-_JOINS = frozenset(b"van von vom de der den del della dello degli di da do dos das du des la las los le el al bin ibn bint binti ben bat abu abd zu zum zur ter ten te af av y e i".split())
-_ARTICLES = frozenset(b"le la les el los las il lo gli der die das den dem de het een un une uno una".split())
-_ALSO_NAMES = frozenset(b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks".split())
+_JOINS = frozenset(
+    b"van von vom de der den del della dello degli di da do dos das du des la las los le el al bin ibn bint binti ben bat abu abd zu zum zur ter ten te af av y e i".split()
+)
+_ARTICLES = frozenset(
+    b"le la les el los las il lo gli der die das den dem de het een un une uno una".split()
+)
+_ALSO_NAMES = frozenset(
+    b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks".split()
+)
 
 
 def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
@@ -54,9 +64,16 @@ def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
     while first < len(words) and words[first] in NOT_NAMES:
         first += 1
     last = first
-    while last < len(words) and (words[last] not in NOT_NAMES or (last > first and (words[last] in _ALSO_NAMES or words[last] in _JOINS))):
+    while last < len(words) and (
+        words[last] not in NOT_NAMES
+        or (last > first and (words[last] in _ALSO_NAMES or words[last] in _JOINS))
+    ):
         last += 1
-    while last > first and words[last - 1] in _JOINS and view.skeleton[pieces[last - 1][0] : pieces[last - 1][0] + 1].islower():
+    while (
+        last > first
+        and words[last - 1] in _JOINS
+        and view.skeleton[pieces[last - 1][0] : pieces[last - 1][0] + 1].islower()
+    ):
         last -= 1
     if first == last or (last - first == 1 and words[first] in _ARTICLES):
         return None

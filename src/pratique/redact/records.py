@@ -19,8 +19,15 @@ from typing import Any
 from pratique.errors import PratiqueError
 from pratique.redact.engine import Redactor
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-_QUERY = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.\-]{1,20}://|\"?(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|CONNECT|TRACE) +/)[^\s\"'?#<>]*)[?#][^\s\"'<>]*")
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+_QUERY = re.compile(
+    r"((?:[A-Za-z][A-Za-z0-9+.\-]{1,20}://|\"?(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|CONNECT|TRACE) +/)[^\s\"'?#<>]*)[?#][^\s\"'<>]*"
+)
 _HEADER = re.compile(
     r"((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|api-key)"
     r"(\\?[\"']?\s*[:=,]\s*)([^\r\n]+)",
@@ -54,8 +61,8 @@ class RecordRenderer:
         """Return the record as one line, without the newline at its end."""
         event: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": self.text(record.name),
+            "level": self.text(str(record.levelname)),
+            "logger": self.text(str(record.name)),
         }
         try:
             self._fill(event, record)
@@ -95,9 +102,19 @@ class RecordRenderer:
             return [self._value(key, v, depth + 1) for v in list(value)[:_MAX_ITEMS]]
         if isinstance(value, BaseException):
             return self._exception(value)
-        plain = value if isinstance(value, str) else repr(value) if isinstance(value, bytes) else str(value)
+        plain = (
+            value
+            if isinstance(value, str)
+            else repr(value)
+            if isinstance(value, bytes)
+            else str(value)
+        )
         redacted = self._beside(key, plain)
-        return value if isinstance(value, (int, float)) and redacted == plain and value == value else redacted
+        return (
+            value
+            if isinstance(value, (int, float)) and redacted == plain and value == value
+            else redacted
+        )
 
     def _beside(self, key: str, plain: str) -> str:
         alone = self.text(plain)
@@ -107,7 +124,9 @@ class RecordRenderer:
         together = self._redactor.redact(label + plain)
         if any(span.end > len(label) for span in together.spans) and alone == plain:
             kinds = [span.type for span in together.spans if span.end > len(label)]
-            return together.text[len(label) :] if together.text.startswith(label) else f"[{kinds[0]}]"
+            return (
+                together.text[len(label) :] if together.text.startswith(label) else f"[{kinds[0]}]"
+            )
         return alone
 
     def _chain(self, error: BaseException) -> list[dict[str, Any]]:

@@ -46,4 +46,3 @@ def resolve(found: Iterable[Span]) -> tuple[Span, ...]:
 
 def _stronger(one: Span, other: Span) -> EntityType:
     return one.type if _RANK[one.type] <= _RANK[other.type] else other.type
-

@@ -20,7 +20,8 @@ _BRACKETED_AT = Pattern(
     rf"\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_AT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}}", ignore_case=True
 )
 _BRACKETED_DOT = Pattern(
-    rf"\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_DOT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}}", ignore_case=True
+    rf"\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_DOT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}}",
+    ignore_case=True,
 )
 _LETTER_AT = Pattern(r"[A-Za-z0-9]([(\[{]a[)\]}])[A-Za-z0-9]", "a", ignore_case=True)
 _AFTER_AT = Pattern(
@@ -29,7 +30,9 @@ _AFTER_AT = Pattern(
     ignore_case=True,
 )
 _BRACKETED_COLON = Pattern(r"[\[(]:[\])]", ":")
-_SPACED_AT = Pattern(r"[^\s(\[](\s{1,3}@\s{1,3}|\s{0,3}@\s{1,3}|\s{1,3}@)[A-Za-z0-9\-]+(\s{0,2}\.|$)?", "@")
+_SPACED_AT = Pattern(
+    r"[^\s(\[](\s{1,3}@\s{1,3}|\s{0,3}@\s{1,3}|\s{1,3}@)[A-Za-z0-9\-]+(\s{0,2}\.)?", "@"
+)
 _SPACED_DOT = Pattern(r"[A-Za-z0-9]\s{1,2}\.\s{1,2}[A-Za-z0-9]")
 _BARE = Pattern(
     rf"({_NAME}(?:\.{_NAME}|\s{{1,3}}(?:{_DOT})\s{{1,3}}{_NAME}){{0,4}})"
@@ -38,9 +41,7 @@ _BARE = Pattern(
     ignore_case=True,
 )
 _BARE_DOT = Pattern(rf"\s{{1,3}}(?:{_DOT})\s{{1,3}}", ignore_case=True)
-_NUMBER_DOT = Pattern(
-    rf"\d{{1,3}}(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}\d{{1,3}}){{3}}", ignore_case=True
-)
+_NUMBER_DOT = Pattern(rf"\d{{1,3}}(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}\d{{1,3}}){{3}}", ignore_case=True)
 _MAIL_HINT = Pattern(
     r"e-?mail|mail|contact|write|reach|correo|courriel|kontakt|schreib|ecri|escrib|scriv|почт|пиши",
     ignore_case=True,
@@ -145,9 +146,7 @@ def _edits_of_bare_mail(view: View) -> list[Edit]:
     for match in _BARE.matches(view):
         local, (at_start, at_end), domain = match.span(1), match.span(2), match.span(3)
         dots = [
-            d.span()
-            for part in (local, domain)
-            for d in _BARE_DOT.regexp.finditer(skeleton, *part)
+            d.span() for part in (local, domain) for d in _BARE_DOT.regexp.finditer(skeleton, *part)
         ]
         plain = skeleton[local[0] : local[1]]
         hinted = _MAIL_HINT.regexp.search(skeleton, max(0, local[0] - 40), local[0])

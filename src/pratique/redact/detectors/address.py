@@ -18,25 +18,48 @@ from pratique.redact.view import View
 _CAP = rf"[{UP}][{LETTER}'\-]*\.?"
 _ANY = rf"[{LETTER}][{LETTER}'\-]*\.?"
 _NO = r"\d{1,5}(?:\s?[A-Za-z](?:[^A-Za-z]|$))?"
-_EN = (
-    "Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Parkway|Pkwy|Circle|Cir|Highway|Hwy|Crescent|Cres|Close|Grove|Gardens|Row|Mews|Trail|Trl|Alley|Plaza|Loop|Run|Pike|Turnpike|Crossing|Xing|Path|Walk|Broadway|Quay|Esplanade|Parade|Hill|Rise|View|Ridge|Heights|Point|Bend|Cove|Green|Meadow|Meadows|Park|Pass|Route|Mall|Station|Village|Manor|Springs|Field|Fields|Forest|Estate|Estates|Island|Isle|Junction|Key|Knoll|Lake|Landing|Loaf|Lodge|Mill|Mission|Motorway|Mount|Mountain|Neck|Orchard|Oval|Overpass|Port|Prairie|Radial|Ramp|Ranch|Rapid|Rest|River|Shoal|Shore|Skyway|Spur|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Union|Valley|Viaduct|Ville|Vista|Wells|Glen|Glens|Ford|Fork|Fort|Freeway|Garden|Gateway|Harbor|Haven|Hollow|Inlet|Cape|Causeway|Center|Cliff|Club|Common|Corner|Course|Creek|Curve|Dale|Dam|Divide|Expressway|Extension|Fall|Falls|Ferry|Flat|Bayou|Beach|Bluff|Bottom|Branch|Bridge|Brook|Burg|Bypass|Camp|Canyon|Marg|Nagar|Chowk|Bagh"
+_EN = "Street|St|Avenue|Ave|Av|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Square|Sq|Terrace|Ter|Way|Parkway|Pkwy|Circle|Cir|Highway|Hwy|Crescent|Cres|Close|Grove|Gardens|Row|Mews|Trail|Trl|Alley|Plaza|Loop|Run|Pike|Turnpike|Crossing|Xing|Path|Walk|Broadway|Quay|Esplanade|Parade|Hill|Rise|View|Ridge|Heights|Point|Bend|Cove|Green|Meadow|Meadows|Park|Pass|Route|Mall|Station|Village|Manor|Springs|Field|Fields|Forest|Estate|Estates|Island|Isle|Junction|Key|Knoll|Lake|Landing|Loaf|Lodge|Mill|Mission|Motorway|Mount|Mountain|Neck|Orchard|Oval|Overpass|Port|Prairie|Radial|Ramp|Ranch|Rapid|Rest|River|Shoal|Shore|Skyway|Spur|Stravenue|Stream|Summit|Throughway|Trace|Track|Trafficway|Tunnel|Underpass|Union|Valley|Viaduct|Ville|Vista|Wells|Glen|Glens|Ford|Fork|Fort|Freeway|Garden|Gateway|Harbor|Haven|Hollow|Inlet|Cape|Causeway|Center|Cliff|Club|Common|Corner|Course|Creek|Curve|Dale|Dam|Divide|Expressway|Extension|Fall|Falls|Ferry|Flat|Bayou|Beach|Bluff|Bottom|Branch|Bridge|Brook|Burg|Bypass|Camp|Canyon|Marg|Nagar|Chowk|Bagh"
+_WEAK_EN = frozenset(
+    b"av run view point pass key port union rest track trace branch center club course curve fall falls fork forest fort gateway route station lake light mission bridge camp common extension flat bottom path tunnel walk loop stream summit field fields plaza row circle mount mountain green park hill ford burg ville village dam ramp range divide junction inlet island corner cape valley way drive square place close".split()
 )
-_WEAK_EN = frozenset(b"av run view point pass key port union rest track trace branch center club course curve fall falls fork forest fort gateway route station lake light mission bridge camp common extension flat bottom path tunnel walk loop stream summit field fields plaza row circle mount mountain green park hill ford burg ville village dam ramp range divide junction inlet island corner cape valley way drive square place close".split())
 _NUMBER_FIRST = Pattern(
     rf"(\d{{1,6}}(?:[A-Za-z]|\s?[\-/]\s?\d{{1,4}}[A-Za-z]?|\s1/2)?),?\s{{1,2}}(?:(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West)\.?\s)?"
     rf"((?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)|of|the)\s){{0,4}}?(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)))\s({_EN})(?:[^{LETTER}]|$)"
     rf"(?:\.?\s?(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West)(?:[^{LETTER}]|$))?"
 )
-_BROADWAY = Pattern(rf"\d{{1,5}}\s(?:Broadway|Piccadilly|Strand|Whitehall|Cheapside)(?:[^{LETTER}]|$)")
+_BROADWAY = Pattern(
+    rf"\d{{1,5}}\s(?:Broadway|Piccadilly|Strand|Whitehall|Cheapside)(?:[^{LETTER}]|$)"
+)
 _FR = Pattern(
     rf"\d{{1,4}}(?:\s?(?:bis|ter|quater|[A-D]))?,?\s{{1,2}}(?:rue|avenue|av\.?|ave|boulevard|boul|bd|blvd|place|pl|chemin|ch|impasse|imp|allees?|quai|cours|route|rte|square|passage|ruelle|residence|sentier|faubourg|fg|esplanade|villa|cite|lotissement|montee|voie|rond-point|promenade|hameau|cour|via|rue)\.?"
     rf"\s(?:(?:de|du|des|de la|de l'|d'|l'|la|le|les|aux|au|a|en|sur|sous|saint|sainte)\s?){{0,3}}{_ANY}(?:\s(?:(?:de|du|des|la|le|les|et|en|l'|d'|sur|sous)\s?){{0,3}}[{UP}0-9][{LETTER}0-9'\-]*){{0,4}}",
-    "ru", "av", "b", "pl", "ch", "imp", "al", "q", "co", "r", "s", "pas", "f", "v", "m", "l", "h", "e", "cit", "p",
+    "ru",
+    "av",
+    "b",
+    "pl",
+    "ch",
+    "imp",
+    "al",
+    "q",
+    "co",
+    "r",
+    "s",
+    "pas",
+    "f",
+    "v",
+    "m",
+    "l",
+    "h",
+    "e",
+    "cit",
+    "p",
     ignore_case=True,
 )
 _TYPE_FIRST = Pattern(
     rf"(?:^|[^{LETTER}])((?:calle|c/|cl\.|avda?\.?|avenida|av\.|plaza|plza|pza\.?|paseo|p\.?o\s|pso|carrera|cra\.?|kr|carretera|ctra\.?|camino|ronda|travesia|calzada|blvd\.?|boulevard|callejon|jiron|jr\.|pasaje|urb\.?|urbanizacion|colonia|col\.|carrer|passeig|rambla|placa|via|viale|v\.le|piazza|p\.za|piazzale|corso|c\.so|largo|vicolo|strada|contrada|lungomare|borgo|galleria|salita|rua|r\.|travessa|praca|pca|alameda|al\.|estrada|rodovia|quadra|ladeira|beco|largo|ul\.|ulica|aleja|aleje|os\.|osiedle|pl\.|plac|str\.|strada|bulevardul|bd\.|calea|sos\.|soseaua|aleea|intrarea|splaiul|jl\.|jalan|jln|gang|gg\.|lorong|duong|pho|so nha|ulice|nam\.|namesti|trida|tr\.|namestie|cesta|trg|bulevar|rr\.|rruga|улица|улицы|улице|ул\.|ул|проспект|пр-т|пр-кт|просп\.?|пр\.|переулок|пер\.|набережная|наб\.|шоссе|ш\.|бульвар|б-р|площадь|пл\.|проезд|вул\.|вулиця|провулок|пров\.|бул\.|жк|микрорайон|мкр\.?|barrio|sector|phase|block|plot|house|flat)"
-    rf"\s{{0,2}}[^\n;:|<>{{}}=@\"]{{2,60}}?[,\s]\s{{0,2}}(?:n[o.]?\.?\s?|nr\.?\s?|no[.:]?\s?|num\.?\s?|numero\s|#\s?|д\.?\s?|дом\s|буд\.?\s?|bl\.?\s?|lt\.?\s?)?\d{{1,5}}(?:[\-/.]\d{{1,5}})?(?:\s?[A-Za-zА-яа-я](?:[^{LETTER}]|$))?)".replace("А-яа-я", r"\xC0-\xFF"),
+    rf"\s{{0,2}}[^\n;:|<>{{}}=@\"]{{2,60}}?[,\s]\s{{0,2}}(?:n[o.]?\.?\s?|nr\.?\s?|no[.:]?\s?|num\.?\s?|numero\s|#\s?|д\.?\s?|дом\s|буд\.?\s?|bl\.?\s?|lt\.?\s?)?\d{{1,5}}(?:[\-/.]\d{{1,5}})?(?:\s?[A-Za-zА-яа-я](?:[^{LETTER}]|$))?)".replace(
+        "А-яа-я", r"\xC0-\xFF"
+    ),
     ignore_case=True,
 )
 _COMPOUND = Pattern(
@@ -45,10 +68,24 @@ _COMPOUND = Pattern(
 _SPLIT = Pattern(
     rf"((?:{_CAP}\s){{1,3}}(?:Strase|Strasse|Str\.|Weg|Gasse|Platz|Allee|Damm|Ufer|Ring|Gate|Gade|Vej|Vei|gate|gade|vei|vej|gata|vag|Gata|katu|tie|utca|u\.|ut|ter|korut|krt\.|fasor|Caddesi|Cad\.|Cd\.|Caddesi,|Sokak|Sokagi|Sok\.|Sk\.|Bulvari|Blv\.|Mahallesi|Mah\.|Street|Road|Lane|Avenue|straat|laan|plein|namesti|namestie|nam\.|ulice|trida|tr\.|ulica|cesta|trg|ulita|bulevar|aleja|katu|tanav|iela|gatve|utja),?\s{{1,2}}(?:[^\n\d]{{0,30}}(?:No|no|Nr|nr)[:.]?\s?)?\d{{1,5}}(?:\s?[\-/]\s?\d{{1,4}})?\s?(?:[a-zA-Z](?:[^{LETTER}]|$))?)"
 )
-_PREPOSED = Pattern(rf"((?:Am|An der|An den|Auf der|Auf dem|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter der|Vor dem|Bei der|Beim|Alter|Alte|Neuer|Neue|Grosse|Kleine|Obere|Untere|Lange)\s(?:{_CAP}\s){{1,2}}\d{{1,4}}\s?[a-z]?),?\s\d{{4,5}}\s{_CAP}")
+_PREPOSED = Pattern(
+    rf"((?:Am|An der|An den|Auf der|Auf dem|Im|In der|In den|Zum|Zur|Unter den|Unter der|Hinter der|Vor dem|Bei der|Beim|Alter|Alte|Neuer|Neue|Grosse|Kleine|Obere|Untere|Lange)\s(?:{_CAP}\s){{1,2}}\d{{1,4}}\s?[a-z]?),?\s\d{{4,5}}\s{_CAP}"
+)
 _BOX = Pattern(
     rf"(?:^|[^{LETTER}])((?:p\.?\s?o\.?\s?box|post office box|po box|postfach|boite postale|b\.?p\.|bp|cs|apartado(?: de correos| postal)?|apdo\.?(?: postal)?|casella postale|c\.p\.|caixa postal|postbus|postboks|box|pl|skrytka pocztowa|p\.?k\.?|gpo box|private bag|locked bag|casilla|а/я|абонентский ящик|postilokero)\s{{1,2}}(?:no\.?\s?|n\.?\s?)?#?\d{{2,6}}(?:[\- ]\d{{2,4}}){{0,3}})(?:[^0-9]|$)",
-    "box", "post", "b", "apartado", "apdo", "cas", "caixa", "c", "pl", "skrytka", "p", "bag", "а",
+    "box",
+    "post",
+    "b",
+    "apartado",
+    "apdo",
+    "cas",
+    "caixa",
+    "c",
+    "pl",
+    "skrytka",
+    "p",
+    "bag",
+    "а",
     ignore_case=True,
 )
 _POST = r"(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z]\s?\d[A-Z]\d|\d{5}-\d{3,4}|\d{2}-\d{3}|\d{3}\s\d{2}|\d{4}-\d{3}|\d{4}\s?[A-Z]{2}(?:[^A-Za-z]|$)|(?:[A-Z]{1,2}-)?\d{4,6}|[A-Z]{3}\s?\d{4}|\d{3}-\d{4}|Eircode\s)"
@@ -59,23 +96,39 @@ _UNIT = Pattern(
 _TOWN = rf"[{UP}][{LETTER}'\-.]*(?:(?:\s|-|/)(?:(?:de|del|della|di|da|do|dos|das|du|la|le|les|los|las|el|am|an|der|den|im|in|of|on|upon|the|sur|sous|en|les|ob|bei|v|pod|nad|nam|i|y|e|g\.|г\.)\s){{0,3}}[{UP}][{LETTER}'\-.]*){{0,3}}"
 _LAZY_TOWN = _TOWN.removesuffix("{0,3}") + "{0,3}?"
 _SEGMENTS = (
-    Pattern(rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s){_LAZY_TOWN}(?:,|\s[\-–])?\s{{1,2}}(?:[A-Z]{{2,3}},?\s{{1,2}})?{_POST}"),
-    Pattern(rf"[,\s]{{0,3}}(?:-\s)?(?:г\.|город|м\.|с\.|пос\.|обл\.|kec\.|kel\.|kab\.|kota|dist\.?|distrito|district)\s?{_TOWN}", ignore_case=False),
-    Pattern(rf"(?:,?\s{{1,3}}|,)(?:[\-–]\s)?{_POST}(?:\s{{1,2}}{_TOWN}(?:\s\d{{1,2}})?)?(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?(?:\s[A-Z]{{1,2}}(?:[^{LETTER}]|$))?"),
-    Pattern(rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s?/)(?:{_TOWN})(?:,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}\)?,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}(?:\)|[^A-Za-z0-9]|$))?"),
+    Pattern(
+        rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s){_LAZY_TOWN}(?:,|\s[\-–])?\s{{1,2}}(?:[A-Z]{{2,3}},?\s{{1,2}})?{_POST}"
+    ),
+    Pattern(
+        rf"[,\s]{{0,3}}(?:-\s)?(?:г\.|город|м\.|с\.|пос\.|обл\.|kec\.|kel\.|kab\.|kota|dist\.?|distrito|district)\s?{_TOWN}",
+        ignore_case=False,
+    ),
+    Pattern(
+        rf"(?:,?\s{{1,3}}|,)(?:[\-–]\s)?{_POST}(?:\s{{1,2}}{_TOWN}(?:\s\d{{1,2}})?)?(?:\s(?:Cedex|CEDEX)(?:\s\d{{1,2}})?)?(?:\s[A-Z]{{1,2}}(?:[^{LETTER}]|$))?"
+    ),
+    Pattern(
+        rf"(?:,\s{{0,3}}|\n\s{{0,4}}|\s[\-/]\s|\s?/)(?:{_TOWN})(?:,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}\)?,?\s{{1,2}}{_POST}|,?\s{{1,2}}\(?[A-Z]{{2,3}}(?:\)|[^A-Za-z0-9]|$))?"
+    ),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}[A-Z]{{2,3}}[,\s]{{1,2}}{_POST}"),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}{_POST}"),
     Pattern(rf"\s\([A-Z]{{2}}\)"),
 )
 _MAX_SEGMENTS = 7
-_STOP = frozenset(b"please call phone tel email the this that i we my his her he she it and or but if when dob born date name patient ssn fax mobile contact ask thanks thank best regards sincerely delivery deliver send bitte telefon und tel. mail e-mail for from with mon tue wed thu fri sat sun january february march april june july august september october november december geboren ne nee fecha nacido dni next please, our your they you order account card iban can is was will invoice mr mrs ms dr herr frau customer ref".split())
+_STOP = frozenset(
+    b"please call phone tel email the this that i we my his her he she it and or but if when dob born date name patient ssn fax mobile contact ask thanks thank best regards sincerely delivery deliver send bitte telefon und tel. mail e-mail for from with mon tue wed thu fri sat sun january february march april june july august september october november december geboren ne nee fecha nacido dni next please, our your they you order account card iban can is was will invoice mr mrs ms dr herr frau customer ref".split()
+)
 _LABEL = Keywords(
     "address", "home address", "mailing address", "postal address", "street address", "shipping address", "billing address", "delivery address", "residential address", "current address", "lives at", "living at", "live at", "resides at", "residing at", "reside at", "residence", "located at", "ship to", "deliver to", "send it to", "mail to", "delivered to", "shipped to", "move to", "moved to", "addr",
     "adresse", "anschrift", "wohnhaft in", "wohnhaft", "wohnt in der", "wohnt in", "wohne in der", "wohne", "lieferadresse", "rechnungsadresse", "wohnadresse", "postanschrift", "adresse postale", "domicile", "domicilie", "demeurant", "demeurant au", "habite au", "habite", "j'habite au", "residant au", "direccion", "domicilio", "vive en", "vivo en", "con domicilio en", "residente en", "indirizzo", "residente in", "abita in", "abito in", "residenza", "endereco", "morada", "reside na", "mora na", "moro na", "residente na", "adres", "woonachtig", "woont op", "woon op", "adres zamieszkania", "zamieszkaly", "zamieszkala", "mieszka przy", "mieszkam przy", "adresa", "bydliste", "trvale bydliste", "adress", "bostadsadress", "osoite", "kotiosoite", "lakcim", "cim", "alamat", "dia chi", "ikamet adresi", "adresi", "bor pa", "bor i", "asuu osoitteessa",
     "адрес", "адресу", "проживает", "проживающий", "проживаю", "живёт", "живу", "прописан", "адреса", "мешкає", "地址", "住址", "住所", "お届け先", "送付先", "주소", "거주지", "배송지", "العنوان", "عنوان", "يسكن في", "כתובת", "גר ברחוב", "διεύθυνση", "पता", "ที่อยู่", "ঠিকানা",
 )  # fmt: skip
-_NOT_POSTAL = Pattern(r"(?:ip|ipv4|ipv6|mac|e-?mail|mail|web|wallet|memory|bitcoin|btc|eth|ethereum|virtual|physical|base|return|bind|listen|network|server|url|host|bus|hardware|start|end|contract|crypto|remote|local|source|destination|broadcast|loopback|multicast|mac-?|site|smtp)[ _\-]?$", ignore_case=True)
-_LINE = Pattern(r"[\"'\]]{0,2}\s{0,2}(?:(?:[:=\-]|is|ist|lautet|est|es|e|jest|:|-)\s{0,3})?[\"']?\s{0,2}([^\n;|<>{}\"@=]{6,160})")
+_NOT_POSTAL = Pattern(
+    r"(?:ip|ipv4|ipv6|mac|e-?mail|mail|web|wallet|memory|bitcoin|btc|eth|ethereum|virtual|physical|base|return|bind|listen|network|server|url|host|bus|hardware|start|end|contract|crypto|remote|local|source|destination|broadcast|loopback|multicast|mac-?|site|smtp)[ _\-]?$",
+    ignore_case=True,
+)
+_LINE = Pattern(
+    r"[\"'\]]{0,2}\s{0,2}(?:(?:[:=\-]|is|ist|lautet|est|es|e|jest|:|-)\s{0,3})?[\"']?\s{0,2}([^\n;|<>{}\"@=]{6,160})"
+)
 _EAST = (
     r"(?:〒?\s?\d{3}[-−]?\d{4}\s*)?(?:東京都|北海道|京都府|大阪府|[\p{Han}]{2,3}県|[\p{Han}]{1,4}市)[\p{Han}\p{Hiragana}\p{Katakana}ーヶケ々]{1,20}[市区町村郡丁台町][\p{Han}\p{Hiragana}\p{Katakana}ーヶケ々]{0,12}\s?\d{1,4}(?:\s?(?:[-−ー]|丁目|番地|番|号|の)\s?\d{0,4}){0,4}(?:号室|号|番地|階)?(?:[\s　]?[\p{Han}\p{Katakana}A-Za-zー]{1,16}\s?\d{1,4}(?:号室|号|階|F)?)?"
     r"|〒\s?\d{3}[-−]?\d{4}\s*[\p{Han}\p{Hiragana}\p{Katakana}ー\d\-−]{4,40}"
@@ -132,18 +185,26 @@ def _streets(view: View) -> Iterator[tuple[int, int]]:
         yield _with_flat(view, start), max(reached, _trimmed(view, match.end()))
     for pattern in (_FR, _BROADWAY):
         for match in pattern.matches(view):
-            if not _glued(view, match.start()) and (pattern is not _FR or _real_french(view, match)):
+            if not _glued(view, match.start()) and (
+                pattern is not _FR or _real_french(view, match)
+            ):
                 yield match.start(), _reach(view, _trimmed(view, match.end()))
     for pattern in (_TYPE_FIRST, _COMPOUND, _SPLIT, _PREPOSED, _BOX):
         for match in pattern.matches(view):
-            start, end = match.start(1), _trimmed(view, match.end(1) if pattern is not _COMPOUND else match.end(2))
+            start, end = (
+                match.start(1),
+                _trimmed(view, match.end(1) if pattern is not _COMPOUND else match.end(2)),
+            )
             reached = _reach(view, end)
             if _glued(view, start) or not _likely(view, pattern, match, reached - end):
                 continue
             yield _with_postcode(view, start), reached
 
 
-_FLAT = Pattern(r"(?:^|[^A-Za-z])((?:flat|apartment|apt|unit|suite|ste|room|floor|no|number|house|shop|office|villa|plot)\.?\s#?[A-Za-z]?\d{0,4}[A-Za-z]?,?\s|[A-Z]?\d{1,4}/)$", ignore_case=True)
+_FLAT = Pattern(
+    r"(?:^|[^A-Za-z])((?:flat|apartment|apt|unit|suite|ste|room|floor|no|number|house|shop|office|villa|plot)\.?\s#?[A-Za-z]?\d{0,4}[A-Za-z]?,?\s|[A-Z]?\d{1,4}/)$",
+    ignore_case=True,
+)
 
 
 def _with_flat(view: View, start: int) -> int:
@@ -164,17 +225,109 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
     if pattern is _TYPE_FIRST:
         words = text.split()
         name = words[1:2]
-        capital = any(chr(w[0]).isupper() or w[0] >= 0xC0 and w[0] < 0xE0 or 0x30 <= w[0] <= 0x39 for w in words[1:-1]) if len(words) > 2 else bool(name) and not name[0][:1].islower()
+        capital = (
+            any(
+                chr(w[0]).isupper() or w[0] >= 0xC0 and w[0] < 0xE0 or 0x30 <= w[0] <= 0x39
+                for w in words[1:-1]
+            )
+            if len(words) > 2
+            else bool(name) and not name[0][:1].islower()
+        )
         first = words[0].rstrip(b".,").lower()
-        loose = first in {b"via", b"r", b"col", b"pl", b"al", b"os", b"cl", b"block", b"plot", b"house", b"flat", b"sector", b"phase", b"kr", b"str", b"bd", b"tr", b"str", b"ch", b"strada", b"pho", b"gang", b"nam", b"trg", b"col", b"cesta", b"plaza", b"largo", b"rambla", b"galleria", b"camino", b"ronda", b"v", b"duong"}
+        loose = first in {
+            b"via",
+            b"r",
+            b"col",
+            b"pl",
+            b"al",
+            b"os",
+            b"cl",
+            b"block",
+            b"plot",
+            b"house",
+            b"flat",
+            b"sector",
+            b"phase",
+            b"kr",
+            b"str",
+            b"bd",
+            b"tr",
+            b"str",
+            b"ch",
+            b"strada",
+            b"pho",
+            b"gang",
+            b"nam",
+            b"trg",
+            b"col",
+            b"cesta",
+            b"plaza",
+            b"largo",
+            b"rambla",
+            b"galleria",
+            b"camino",
+            b"ronda",
+            b"v",
+            b"duong",
+        }
         return capital and (not loose or more > 3 or (first == b"via" and words[0][:1] == b"V"))
     if pattern is _COMPOUND:
         word = match.group(1).lower()
-        strong = word.endswith((b"strase", b"strasse", b"str.", b"gasse", b"weg", b"platz", b"allee", b"straat", b"gracht", b"laan", b"plein", b"kade", b"gatan", b"vagen", b"veien", b"katu", b"utca", b"vej", b"damm", b"ufer", b"chaussee", b"dijk", b"singel", b"gade", b"gata", b"intie", b"ntie", b"kuja", b"polku"))
+        strong = word.endswith(
+            (
+                b"strase",
+                b"strasse",
+                b"str.",
+                b"gasse",
+                b"weg",
+                b"platz",
+                b"allee",
+                b"straat",
+                b"gracht",
+                b"laan",
+                b"plein",
+                b"kade",
+                b"gatan",
+                b"vagen",
+                b"veien",
+                b"katu",
+                b"utca",
+                b"vej",
+                b"damm",
+                b"ufer",
+                b"chaussee",
+                b"dijk",
+                b"singel",
+                b"gade",
+                b"gata",
+                b"intie",
+                b"ntie",
+                b"kuja",
+                b"polku",
+            )
+        )
         return more > 4 or strong
     if pattern is _BOX:
         head = text.lower()
-        return more > 3 or b"box" in head[:8] and head[:1] == b"p" or head.startswith((b"postfach", b"postbus", b"apartado", b"casella", b"caixa", b"boite", b"postboks", b"gpo", b"skrytka", b"post office"))
+        return (
+            more > 3
+            or b"box" in head[:8]
+            and head[:1] == b"p"
+            or head.startswith(
+                (
+                    b"postfach",
+                    b"postbus",
+                    b"apartado",
+                    b"casella",
+                    b"caixa",
+                    b"boite",
+                    b"postboks",
+                    b"gpo",
+                    b"skrytka",
+                    b"post office",
+                )
+            )
+        )
     return True
 
 
@@ -185,7 +338,9 @@ def _with_postcode(view: View, start: int) -> int:
     return low + int(match.start(1)) if match else start
 
 
-_LEADING = Pattern(rf"(?:^|[^0-9A-Za-z])((?:\d{{5,6}},?\s{{1,2}})?(?:(?:г\.|город|м\.|с\.|обл\.)\s?)?(?:{_CAP}(?:\s(?:обл\.|область|край|р-н))?,\s){{1,3}}|\d{{5,6}},?\s{{1,2}})$")
+_LEADING = Pattern(
+    rf"(?:^|[^0-9A-Za-z])((?:\d{{5,6}},?\s{{1,2}})?(?:(?:г\.|город|м\.|с\.|обл\.)\s?)?(?:{_CAP}(?:\s(?:обл\.|область|край|р-н))?,\s){{1,3}}|\d{{5,6}},?\s{{1,2}})$"
+)
 
 
 def _reach(view: View, end: int) -> int:
@@ -210,7 +365,11 @@ def _reach(view: View, end: int) -> int:
 def _stops(segment: bytes) -> bool:
     words = segment.replace(b",", b" ").split()
     head = words[0].lower() if words else b""
-    return head in _STOP or head.rstrip(b".:") in _STOP or (len(words) == 1 and words[0].isdigit() and len(words[0]) > 6)
+    return (
+        head in _STOP
+        or head.rstrip(b".:") in _STOP
+        or (len(words) == 1 and words[0].isdigit() and len(words[0]) > 6)
+    )
 
 
 def _trimmed(view: View, end: int) -> int:
@@ -238,15 +397,29 @@ def _labelled(view: View) -> Iterator[tuple[int, int]]:
         body = view.skeleton[first:last]
         digits = sum(0x30 <= c <= 0x39 for c in body)
         letters = sum(chr(c).isalpha() or c >= 0x80 for c in body)
-        if not digits or letters < 3 or b"://" in body or body[:2] == b"0x" or body.count(b".") >= 3 and b" " not in body.strip():
+        if (
+            not digits
+            or letters < 3
+            or b"://" in body
+            or body[:2] == b"0x"
+            or body.count(b".") >= 3
+            and b" " not in body.strip()
+        ):
             continue
         if body.count(b" ") or body[0] >= 0x80:
             if chr(body[0]).isupper() or 0x30 <= body[0] <= 0x39 or body[0] >= 0x80:
-                if letters * 3 >= digits and (b"," in body or digits >= 1) and len(body.split()) <= 18:
+                if (
+                    letters * 3 >= digits
+                    and (b"," in body or digits >= 1)
+                    and len(body.split()) <= 18
+                ):
                     yield first, last
 
 
-_NEXT_FIELD = Pattern(r"[\s,.;|(/\-]{1,3}(?:tel|telefon|telephone|telefono|phone|mobile|handy|cell|fax|e-?mail|mail|dob|born|geb|geboren|ne le|nee le|nacid|ssn|iban|dni|passport|patient|mrn|тел|телефон|паспорт)(?:[^A-Za-z]|$)", ignore_case=True)
+_NEXT_FIELD = Pattern(
+    r"[\s,.;|(/\-]{1,3}(?:tel|telefon|telephone|telefono|phone|mobile|handy|cell|fax|e-?mail|mail|dob|born|geb|geboren|ne le|nee le|nacid|ssn|iban|dni|passport|patient|mrn|тел|телефон|паспорт)(?:[^A-Za-z]|$)",
+    ignore_case=True,
+)
 _NEXT_FIELD_EAST = ("電話", "电话", "手机", "携帯", "전화", "هاتف", "טלפון")
 
 

@@ -22,20 +22,40 @@ _MONTH = (
 )
 _YEAR = r"(?:1[89]\d\d|20[0-4]\d)"
 _WORD = rf"[{LETTER}]{{0,10}}\.?"
-_DATES = (
-    Pattern(rf"{_YEAR}\s{{0,2}}[\-/.\x82\x01 ]\s{{0,2}}\d{{1,2}}\s{{0,2}}[\-/.\x82\x01 ]\s{{0,2}}\d{{1,2}}\x82?"),
-    Pattern(rf"\d{{1,2}}\s{{0,2}}[\-/.,_ ]\s{{0,2}}\d{{1,2}}\s{{0,2}}[\-/.,_ ]\s{{0,2}}(?:{_YEAR}|'?\d\d)"),
-    Pattern(rf"\d{{1,2}}(?:st|nd|rd|th|er|\.|o|a|-?го)?[\s\-/.,]{{0,3}}(?:of |de |d'|di |ngay )?(?:{_MONTH}){_WORD}[\s\-/.,']{{0,3}}(?:de |del |di |of |nam )?(?:{_YEAR}|\d\d)", ignore_case=True),
-    Pattern(rf"(?:{_MONTH}){_WORD}[\s\-/.]{{0,3}}\d{{1,2}}(?:st|nd|rd|th)?[\s\-/.,']{{1,3}}(?:{_YEAR}|\d\d)", ignore_case=True),
-    Pattern(rf"{_YEAR}[\s\-/.,]{{1,3}}(?:{_MONTH}){_WORD}[\s\-/.,]{{0,3}}\d{{1,2}}", ignore_case=True),
-    Pattern(rf"\d{{1,2}}\.?\s[\x82\x84\x85]{{2,12}}[\s,]{{1,2}}{_YEAR}"),
-    Pattern(rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"),
-    Pattern(rf"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_YEAR}"),
-    Pattern(rf"{_YEAR}"),
+_FORMS = (
+    rf"{_YEAR}\s{{0,2}}[\-/.\x82\x01 ]\s{{0,2}}\d{{1,2}}\s{{0,2}}[\-/.\x82\x01 ]\s{{0,2}}\d{{1,2}}\x82?",
+    rf"\d{{1,2}}\s{{0,2}}[\-/.,_ ]\s{{0,2}}\d{{1,2}}\s{{0,2}}[\-/.,_ ]\s{{0,2}}(?:{_YEAR}|'?\d\d)",
+    rf"\d{{1,2}}(?:st|nd|rd|th|er|\.|o|a|-?го)?[\s\-/.,]{{0,3}}(?:of |de |d'|di |ngay )?(?:{_MONTH}){_WORD}[\s\-/.,']{{0,3}}(?:de |del |di |of |nam )?(?:{_YEAR}|\d\d)",
+    rf"(?:{_MONTH}){_WORD}[\s\-/.]{{0,3}}\d{{1,2}}(?:st|nd|rd|th)?[\s\-/.,']{{1,3}}(?:{_YEAR}|\d\d)",
+    rf"{_YEAR}[\s\-/.,]{{1,3}}(?:{_MONTH}){_WORD}[\s\-/.,]{{0,3}}\d{{1,2}}",
+    rf"\d{{1,2}}\.?\s[\x82\x84\x85]{{2,12}}[\s,]{{1,2}}{_YEAR}",
+    rf"{_YEAR}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
+    rf"(?:0[1-9]|[12]\d|3[01])(?:0[1-9]|1[0-2]){_YEAR}",
 )
-_ALL = Pattern(rf"(?:^|[^0-9A-Za-z.])((?:1[89]|20)\d\d|\d{{1,2}}|(?:{_MONTH})[{LETTER}]*)", ignore_case=True)
-_REACH, _BACK = 64, 24
-_BEFORE = Keywords("生まれ", "生", "出生", "태어", "doğumlu", "dogumlu", "dogdu", "született", "szuletett", "г.р", "года рождения", "birthday", "'s birthday", "is my birthday", "syntynyt", "생")
+_DATE = Pattern("|".join(_FORMS), ignore_case=True)
+_ONLY_YEAR = Pattern(_YEAR)
+_ALL = Pattern(
+    rf"(?:^|[^0-9A-Za-z.])((?:1[89]|20)\d\d|\d{{1,2}}|(?:{_MONTH})[{LETTER}]*)", ignore_case=True
+)
+_REACH, _NEAR = 64, 12
+_BEFORE = Keywords(
+    "生まれ",
+    "生",
+    "出生",
+    "태어",
+    "doğumlu",
+    "dogumlu",
+    "dogdu",
+    "született",
+    "szuletett",
+    "г.р",
+    "года рождения",
+    "birthday",
+    "'s birthday",
+    "is my birthday",
+    "syntynyt",
+    "생",
+)
 _STAR = Pattern(r"(?:^|[\s(,])\*\s?(\d{1,2}\.\s?\d{1,2}\.\s?(?:18|19|20)\d\d)")
 
 
@@ -61,24 +81,19 @@ class BirthDetector:
 def _date_after(view: View, end: int) -> tuple[int, int] | None:
     limit = min(len(view.skeleton), end + _REACH)
     for start in _starts(view, end, limit):
-        for pattern in _DATES:
-            match = pattern.at(view, start, min(len(view.skeleton), limit + 24))
-            if not match:
-                continue
-            if pattern is _DATES[-1] and start - end > 12:
-                return None  # a year further off is another story
-            if not view.skeleton[match.end() : match.end() + 1].isdigit():
-                return int(match.start()), int(match.end())
+        match = _DATE.at(view, start, min(len(view.skeleton), limit + 24))
+        if not match and start - end <= _NEAR:  # a year further off is another story
+            match = _ONLY_YEAR.at(view, start)
+        if match and not view.skeleton[match.end() : match.end() + 1].isdigit():
+            return int(match.start()), int(match.end())
     return None
 
 
 def _date_before(view: View, start: int) -> tuple[int, int] | None:
-    low = max(0, start - 32)
-    for at in _starts(view, low, start):
-        for pattern in _DATES[:-3]:
-            match = pattern.at(view, at, start)
-            if match and start - match.end() <= 16:
-                return int(match.start()), int(match.end())
+    for at in _starts(view, max(0, start - 32), start):
+        match = _DATE.at(view, at, start)
+        if match and start - match.end() <= _NEAR + 4:
+            return int(match.start()), int(match.end())
     return None
 
 

@@ -60,7 +60,7 @@ def _windows(view: View, cluster: Cluster) -> Iterator[tuple[int, int]]:
 
 def _accepted(view: View, cluster: Cluster, first: int, last: int, valid: bool) -> bool:  # noqa: FBT001
     start, end = cluster.span(first, last)
-    grouped = [b - a for a, b in cluster.groups if first <= a and b <= last]
+    grouped = list(cluster.sizes(first, last))
     usual = grouped[:3] == [4, 4, 4] or grouped in ([4, 6, 5], [4, 6, 4])
     before = view.skeleton[start - 1 : start] if start else b""
     if before == b"." and view.skeleton[start - 2 : start - 1].isdigit():

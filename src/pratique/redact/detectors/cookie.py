@@ -20,8 +20,13 @@ _NAMED = Pattern(
     ":",
     ignore_case=True,
 )
-_CURL = Pattern(r"(?:^|\s)(?:-b|--cookie)[ =]([\"']?)([A-Za-z0-9_.\-]+=[^\"'\r\n]{3,4000})", "-b", "--cookie")
-_CODE = Pattern(r"(?:none|null|true|false|required|os\.|request|req\.|self\.|get|str|string|\$|\{|<|\()", ignore_case=True)
+_CURL = Pattern(
+    r"(?:^|\s)(?:-b|--cookie)[ =]([\"']?)([A-Za-z0-9_.\-]+=[^\"'\r\n]{3,4000})", "-b", "--cookie"
+)
+_CODE = Pattern(
+    r"(?:none|null|true|false|required|os\.|request|req\.|self\.|get|str|string|\$|\{|<|\()",
+    ignore_case=True,
+)
 
 
 class CookieDetector:

@@ -14,7 +14,10 @@ _ADDRESS = Pattern(
     rf"(\[[0-9A-Fa-f.:IPv]{{3,45}}\]|[{LETTER}0-9\-_]+(?:\.[{LETTER}0-9\-_]+)*)",
     "@",
 )
-_HOST = Pattern(r"\d|-|local|host|mail|server|intranet|corp|internal|lan|srv|exchange|domain|home|office|company|example|gmail|yahoo|hotmail|outlook", ignore_case=True)
+_HOST = Pattern(
+    r"\d|-|local|host|mail|server|intranet|corp|internal|lan|srv|exchange|domain|home|office|company|example|gmail|yahoo|hotmail|outlook",
+    ignore_case=True,
+)
 _HINT = Pattern(r"mail|to:|from:|cc:|contact|notify|alert|send|write", ignore_case=True)
 _MAX_LOCAL, _MAX_HOST = 96, 255
 _GIT_USERS = {b"git", b"hg", b"svn"}
@@ -42,8 +45,10 @@ class EmailDetector:
                     start += 1
             while end > host and skeleton[end - 1] in _TRAIL:
                 end -= 1
-            if start < middle and host < end <= host + _MAX_HOST and _is_address(
-                skeleton, start, middle, host, end
+            if (
+                start < middle
+                and host < end <= host + _MAX_HOST
+                and _is_address(skeleton, start, middle, host, end)
             ):
                 found.append(Span(start, end, EntityType.EMAIL))
         return found
@@ -66,7 +71,9 @@ def _is_address(skeleton: bytes, start: int, middle: int, host: int, end: int) -
     if local in _GIT_USERS and len(labels) > 1 and after in {b"", b"/", b" ", b"\n", b"'", b'"'}:
         return False
     if len(labels) == 1:
-        if b"/" in local or (any(0x30 <= c <= 0x39 for c in domain) and set(domain.lower()) <= _HEX):
+        if b"/" in local or (
+            any(0x30 <= c <= 0x39 for c in domain) and set(domain.lower()) <= _HEX
+        ):
             return False  # a repository at a commit
         return _is_internal(local, domain, skeleton[start - 1 : start], after) and (
             _HOST.regexp.search(domain) is not None

@@ -12,6 +12,7 @@ from pratique.redact.names import NAME, NOT_NAMES, trimmed, words_of
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
+
 class _Lists(NamedTuple):
     given: frozenset[bytes]
     family: frozenset[bytes]
@@ -76,7 +77,11 @@ def _known(view: View, words: list[tuple[int, int]], lists: _Lists) -> tuple[int
 def _touched(view: View, start: int, end: int) -> bool:
     """Part of an identifier, a path or a host name."""
     before, after = view.skeleton[start - 1 : start] if start else b"", view.skeleton[end : end + 1]
-    return (before != b"" and before in b"_-/\\@#$.") or after in {b"_", b"(", b"/", b"@", b"\\", b"="} or after.isdigit()
+    return (
+        (before != b"" and before in b"_-/\\@#$.")
+        or after in {b"_", b"(", b"/", b"@", b"\\", b"="}
+        or after.isdigit()
+    )
 
 
 @cache

@@ -11,7 +11,10 @@ from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
 _V4 = Pattern(r"\d{1,4}(?:\.\d{1,4}){3}(?:/\d{1,2})?")
-_V6 = Pattern(r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{0,4}|\d{1,3}(?:\.\d{1,3}){3})(?:%[A-Za-z0-9]{1,15})?(?:/\d{1,3})?", ":")
+_V6 = Pattern(
+    r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9A-Fa-f]{0,4}|\d{1,3}(?:\.\d{1,3}){3})(?:%[A-Za-z0-9]{1,15})?(?:/\d{1,3})?",
+    ":",
+)
 _VERSION = Keywords(
     "version", "versions", "tested with", "tested on", "builds", "compatible with", "supports", "ver", "v", "release", "released", "build", "firmware", "driver",
     "upgrade", "upgraded", "update", "updated", "downgrade", "patch", "patched", "section", "sect", "chapter",
@@ -37,7 +40,9 @@ class IpDetector:
         """Return address spans; see `Detector.find`."""
         found = []
         if view.skeleton.count(b".") >= 3:
-            found += [Span(*m.span(), EntityType.IP) for m in _V4.matches(view) if _is_v4(view, *m.span())]
+            found += [
+                Span(*m.span(), EntityType.IP) for m in _V4.matches(view) if _is_v4(view, *m.span())
+            ]
         if view.skeleton.count(b":") >= 2:
             for match in _V6.matches(view):
                 start, end = match.span()
@@ -50,13 +55,23 @@ def _is_v4(view: View, start: int, end: int) -> bool:
     skeleton = view.skeleton
     before, after = skeleton[start - 1 : start] if start else b"", skeleton[end : end + 2]
     if before.isalnum() or (before and before in _BAD_BEFORE) or before > b"\x7f":
-        return before in {b"-", b"_"} and _is_host_name(skeleton, start) and _numbers(skeleton[start:end])
+        return (
+            before in {b"-", b"_"}
+            and _is_host_name(skeleton, start)
+            and _numbers(skeleton[start:end])
+        )
     if after[:1].isalnum() or (after[:1] in {b".", b"-", b"_", b"+"} and after[1:2].isalnum()):
         return False
     address = skeleton[start:end].split(b"/")[0]
     if not _numbers(address) or address.startswith(_MASKS):
         return False
-    if before in {b"=", b">", b"<", b"~", b"^"} and skeleton[start - 2 : start - 1] in {b"=", b">", b"<", b"~", b"!"}:
+    if before in {b"=", b">", b"<", b"~", b"^"} and skeleton[start - 2 : start - 1] in {
+        b"=",
+        b">",
+        b"<",
+        b"~",
+        b"!",
+    }:
         return False
     version = _VERSION.before(view, start, 24)
     if version is None:
@@ -78,7 +93,12 @@ def _v6_size(view: View, start: int, end: int) -> int:
     """Return how long the address at ``start`` is, or 0 when it is none."""
     skeleton = view.skeleton
     before, after = skeleton[start - 1 : start] if start else b"", skeleton[end : end + 1]
-    if before.isalnum() or before in {b":", b"_", b".", b"-"} or after.isalnum() or after in {b":", b"_"}:
+    if (
+        before.isalnum()
+        or before in {b":", b"_", b".", b"-"}
+        or after.isalnum()
+        or after in {b":", b"_"}
+    ):
         return 0
     text = skeleton[start:end].decode("latin-1")
     body = text.split("/")[0].split("%")[0]

@@ -117,25 +117,51 @@ _KEYS = Pattern(rf"(?:^|[^A-Za-z0-9_])({'|'.join(_FORMS)})")
 _BLOCK = Pattern(
     r"-{3,5}\s?BEGIN (?:[A-Z0-9]+ ){0,4}(?:PRIVATE KEY|SECRET KEY)(?: BLOCK)?\s?-{3,5}", "begin"
 )
-_BLOCK_END = Pattern(r"-{3,5}\s?END (?:[A-Z0-9]+ ){0,4}(?:PRIVATE KEY|SECRET KEY)(?: BLOCK)?\s?-{3,5}", "end")
-_PUTTY = Pattern(r"(?:PuTTY-User-Key-File-\d|Private-Lines: \d+)[^\r\n]*(?:\r?\n[^\r\n]+)+", "private-lines")
+_BLOCK_END = Pattern(
+    r"-{3,5}\s?END (?:[A-Z0-9]+ ){0,4}(?:PRIVATE KEY|SECRET KEY)(?: BLOCK)?\s?-{3,5}", "end"
+)
+_PUTTY = Pattern(
+    r"(?:PuTTY-User-Key-File-\d|Private-Lines: \d+)[^\r\n]*(?:\r?\n[^\r\n]+)+", "private-lines"
+)
 _HEADER = Pattern(
     r"(?:^|[^A-Za-z])(?:proxy-)?authorization[\"']?\s{0,3}(?:[:=]|=>|,)\s{0,3}[\"']?\s{0,2}"
     r"((?:(?:basic|bearer|token|digest|negotiate|ntlm|apikey|api-key|aws4-hmac-sha256|hmac|key|oauth|jwt|hawk|ssws)\s{1,3})?[^\r\n\"']{6,4000})",
     "authorization",
     ignore_case=True,
 )
-_SCHEME = Pattern(r"(?:^|[^A-Za-z])((?:bearer|basic)\s{1,3}(?:token\s)?[\"']?([A-Za-z0-9._~+/\-]{8,}={0,3}))", "bearer", "basic", ignore_case=True)
+_SCHEME = Pattern(
+    r"(?:^|[^A-Za-z])((?:bearer|basic)\s{1,3}(?:token\s)?[\"']?([A-Za-z0-9._~+/\-]{8,}={0,3}))",
+    "bearer",
+    "basic",
+    ignore_case=True,
+)
 _PLACEHOLDER = Pattern(
     r"(?:(?:basic|bearer|token)\s{1,3})?(?:<[^<>]{1,60}>|\$\{?\(?[A-Za-z_]|\{\{?[^{}]{1,60}\}|\*{3,}|\.{3}|x{6,}|your|none|null|\[[A-Z_]{3,20}[\]:]|f?[\"']|header|required|\{)",
     ignore_case=True,
 )
 _PAIR = Pattern(r"(?:^|[^A-Za-z0-9/+=])([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)")
-_AWS = Pattern(r"aws.{0,20}?(?:secret|private).{0,40}?[\"'\s:=>]([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)", "aws", ignore_case=True)
-_AZURE = Pattern(r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|EndpointKey|InstrumentationKey)=([A-Za-z0-9+/%=._\-]{16,})", "key=", "sig=", "signature=", ignore_case=True)
-_WIREGUARD = Pattern(r"(?:PrivateKey|PresharedKey)\s{0,3}=\s{0,3}([A-Za-z0-9+/]{42,43}={0,2})", "key")
-_CLI = Pattern(r"(?:^|\s)(?:-u|--user|--proxy-user)[ =]([\"']?)([^\s:\"']{1,64}:[^\s\"']{2,128})", "-u", "--user", "--proxy-user")
-_DOCKER_AUTH = Pattern(r"\"auth\"\s{0,3}:\s{0,3}\"([A-Za-z0-9+/=]{8,400})\"", "\"auth\"")
+_AWS = Pattern(
+    r"aws.{0,20}?(?:secret|private).{0,40}?[\"'\s:=>]([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+=]|$)",
+    "aws",
+    ignore_case=True,
+)
+_AZURE = Pattern(
+    r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|EndpointKey|InstrumentationKey)=([A-Za-z0-9+/%=._\-]{16,})",
+    "key=",
+    "sig=",
+    "signature=",
+    ignore_case=True,
+)
+_WIREGUARD = Pattern(
+    r"(?:PrivateKey|PresharedKey)\s{0,3}=\s{0,3}([A-Za-z0-9+/]{42,43}={0,2})", "key"
+)
+_CLI = Pattern(
+    r"(?:^|\s)(?:-u|--user|--proxy-user)[ =]([\"']?)([^\s:\"']{1,64}:[^\s\"']{2,128})",
+    "-u",
+    "--user",
+    "--proxy-user",
+)
+_DOCKER_AUTH = Pattern(r"\"auth\"\s{0,3}:\s{0,3}\"([A-Za-z0-9+/=]{8,400})\"", '"auth"')
 
 
 class KeyDetector:
@@ -145,11 +171,19 @@ class KeyDetector:
 
     def find(self, view: View) -> list[Span]:
         """Return secret spans; see `Detector.find`."""
-        found = [Span(*m.span(1), EntityType.SECRET) for m in _KEYS.matches(view) if _varied(view, *m.span(1))]
+        found = [
+            Span(*m.span(1), EntityType.SECRET)
+            for m in _KEYS.matches(view)
+            if _varied(view, *m.span(1))
+        ]
         found += self._blocks(view)
         if b"AKIA" in view.skeleton or b"ASIA" in view.skeleton:
             # An access key id is seldom written without the key that belongs to it.
-            found += [Span(*m.span(1), EntityType.SECRET) for m in _PAIR.matches(view) if _varied(view, *m.span(1))]
+            found += [
+                Span(*m.span(1), EntityType.SECRET)
+                for m in _PAIR.matches(view)
+                if _varied(view, *m.span(1))
+            ]
         for pattern in (_AWS, _AZURE, _WIREGUARD, _DOCKER_AUTH):
             found += [Span(*m.span(1), EntityType.SECRET) for m in pattern.matches(view)]
         for match in _CLI.matches(view):
@@ -201,7 +235,9 @@ def _varied(view: View, start: int, end: int) -> bool:
     if token.startswith((b"0x", b"$", b"https", b"{", b"-")):
         return True
     return any(0x30 <= c <= 0x39 for c in token) or (
-        any(0x41 <= c <= 0x5A for c in tail) and any(0x61 <= c <= 0x7A for c in tail) and b"-" not in tail.strip(b"-")[:12]
+        any(0x41 <= c <= 0x5A for c in tail)
+        and any(0x61 <= c <= 0x7A for c in tail)
+        and b"-" not in tail.strip(b"-")[:12]
     )
 
 

@@ -8,7 +8,9 @@ from pratique.redact.pattern import Keywords, Pattern
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
-_PAIRS = Pattern(r"(?:^|[^0-9A-Za-z])([0-9A-Fa-f]{2}(?:[:\-][0-9A-Fa-f]{2}){5,}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5})")
+_PAIRS = Pattern(
+    r"(?:^|[^0-9A-Za-z])([0-9A-Fa-f]{2}(?:[:\-][0-9A-Fa-f]{2}){5,}|[0-9A-Fa-f]{2}(?: [0-9A-Fa-f]{2}){5})"
+)
 _DOTTED = Pattern(r"[0-9A-Fa-f]{4}(?:[.\-:][0-9A-Fa-f]{4}){2}")
 _BARE = Pattern(r"[0-9A-Fa-f]{12}")
 _WORDS = Keywords(
@@ -36,7 +38,9 @@ class MacDetector:
                 if not _alone(view, start, end):
                     continue
                 dotted = pattern is _DOTTED and view.skeleton[start + 4 : start + 5] == b"."
-                if (dotted and not view.skeleton[start:end].replace(b".", b"").isdigit()) or _WORDS.before(view, start, 32):
+                if (
+                    dotted and not view.skeleton[start:end].replace(b".", b"").isdigit()
+                ) or _WORDS.before(view, start, 32):
                     found.append(Span(start, end, EntityType.MAC))
         return found
 
@@ -49,7 +53,11 @@ def _alone(view: View, start: int, end: int) -> bool:
             return False
         if before != b":" or not _WORDS.before(view, start, 4):
             return False
-    return not (after[:1].isalnum() or (after[:1] in {b":", b"-", b"."} and after[1:2].isalnum()) or after[:1] == b"_")
+    return not (
+        after[:1].isalnum()
+        or (after[:1] in {b":", b"-", b"."} and after[1:2].isalnum())
+        or after[:1] == b"_"
+    )
 
 
 def _uniform(view: View, start: int, end: int) -> bool:
@@ -60,4 +68,6 @@ def _uniform(view: View, start: int, end: int) -> bool:
     if separators == {0x20}:
         return _WORDS.before(view, start, 32) is not None
     # 2024-01-02-03-04-05 and 12:34:56:… are clocks, not cards.
-    return not token.replace(b":", b"").replace(b"-", b"").isdigit() or bool(_WORDS.before(view, start, 32))
+    return not token.replace(b":", b"").replace(b"-", b"").isdigit() or bool(
+        _WORDS.before(view, start, 32)
+    )

@@ -23,9 +23,16 @@ _NUMBER = Pattern(
     r"([A-Z0-9]{0,8}[\-/_.#]?[A-Z]{0,4}[\-/_ ]?\d[A-Z0-9]*(?:[\-/._ ][A-Z]{0,4}\d[A-Z0-9]*)*(?:[\- ][A-Z]{1,3})?)(?:[^A-Za-z0-9]|$)",
     ignore_case=True,
 )
-_GAP = Pattern(r"[^\n\d]{0,28}?[^A-Za-z0-9]([A-Z]{0,5}[\-/]?\d[A-Z0-9]*(?:[\-/ ]\d[A-Z0-9]*)*)(?:[^A-Za-z0-9]|$)")
-_MARKED = Pattern(r"(?:^|[^A-Za-z0-9])((?:MRN|PAT|PID|HN|EMR|EHR|NHI|UHID|MED|PT)[\-_#:/ ]{1,2}[A-Z]{0,3}-?\d[A-Z0-9\-]{4,14})(?:[^A-Za-z0-9]|$)", ignore_case=True)
-_MBI = Pattern(r"(?:^|[^A-Za-z0-9\-])([1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2})(?:[^A-Za-z0-9\-]|$)")
+_GAP = Pattern(
+    r"[^\n\d]{0,28}?[^A-Za-z0-9]([A-Z]{0,5}[\-/]?\d[A-Z0-9]*(?:[\-/ ]\d[A-Z0-9]*)*)(?:[^A-Za-z0-9]|$)"
+)
+_MARKED = Pattern(
+    r"(?:^|[^A-Za-z0-9])((?:MRN|PAT|PID|HN|EMR|EHR|NHI|UHID|MED|PT)[\-_#/]{1,2}[A-Z]{0,3}-?\d[A-Z0-9\-]{4,14})(?:[^A-Za-z0-9]|$)",
+    ignore_case=True,
+)
+_MBI = Pattern(
+    r"(?:^|[^A-Za-z0-9\-])([1-9][AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y][AC-HJKMNP-RT-Y0-9]\d-?[AC-HJKMNP-RT-Y]{2}\d{2})(?:[^A-Za-z0-9\-]|$)"
+)
 _NHS = Pattern(r"(?:^|[^A-Za-z0-9\-.])(\d{3}[ ]\d{3}[ ]\d{4})(?:[^A-Za-z0-9\-]|$)")
 _REACH = 90
 _MIN_DIGITS = 4
@@ -40,7 +47,11 @@ class MedicalDetector:
     def find(self, view: View) -> list[Span]:
         """Return number spans; see `Detector.find`."""
         spans = [m.span(1) for p in (_MBI, _MARKED) for m in p.matches(view)]
-        spans += [m.span(1) for m in _NHS.matches(view) if nhs.is_valid(m.group(1).decode("ascii")) and _WORDS.near(view, *m.span(1))]
+        spans += [
+            m.span(1)
+            for m in _NHS.matches(view)
+            if nhs.is_valid(m.group(1).decode("ascii")) and _WORDS.near(view, *m.span(1))
+        ]
         for _, end in _WORDS.hits(view):
             if span := _announced(view, end):
                 spans.append(span)
@@ -67,4 +78,8 @@ def _announced(view: View, end: int) -> tuple[int, int] | None:
 
 def _is_date(token: bytes) -> bool:
     parts = token.replace(b"/", b"-").replace(b".", b"-").split(b"-")
-    return len(parts) == 3 and all(p.isdigit() for p in parts) and sorted(map(len, parts)) in ([2, 2, 4], [1, 2, 4], [1, 1, 4], [2, 2, 2])
+    return (
+        len(parts) == 3
+        and all(p.isdigit() for p in parts)
+        and sorted(map(len, parts)) in ([2, 2, 4], [1, 2, 4], [1, 1, 4], [2, 2, 2])
+    )

@@ -31,7 +31,9 @@ _AFTER = Pattern(
     r"([A-Za-z]{0,4}[ \-.]?\d[A-Za-z0-9]*(?:[ \-./+][A-Za-z0-9]*\d[A-Za-z0-9]*|[ ][A-Z] \d+)*(?:[ \-./]?[A-Za-z0-9]{1,3})?|[A-Z]{3,6}\d{4,9}[A-Z0-9]{0,8}|[A-Z]{6}[A-Z0-9]{9,12})",
     ignore_case=True,
 )
-_GAP = Pattern(r"[^\n\d]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)")
+_GAP = Pattern(
+    r"[^\n\d]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)"
+)
 _MIN_DIGITS = 5
 _MAX_SIZE = 24
 
@@ -57,7 +59,9 @@ class _Form(NamedTuple):
 
 
 def _form(source: str, valid: Callable[[str], bool] = _any) -> _Form:
-    return _Form(Pattern(rf"(?:^|[^A-Za-z0-9_.\-/])({source})(?:[^A-Za-z0-9_]|$)", ignore_case=True), valid)
+    return _Form(
+        Pattern(rf"(?:^|[^A-Za-z0-9_.\-/])({source})(?:[^A-Za-z0-9_]|$)", ignore_case=True), valid
+    )
 
 
 def _ssn(text: str) -> bool:
@@ -90,7 +94,10 @@ _SEP = r"(?: ?[\-.] ?| )"
 _FORMS = (
     _form(rf"\d{{3}}{_SEP}\d{{2}}{_SEP}\d{{4}}", _ssn),  # US; the groups 3-2-4 are its own
     _form(r"[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]"),  # GB
-    _form(r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-9]\d)[ .]?(?:\d{2}|2[AB])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}", _stdnum("fr.nir")),
+    _form(
+        r"[12][ .]?\d{2}[ .]?(?:0[1-9]|1[0-2]|[2-9]\d)[ .]?(?:\d{2}|2[AB])[ .]?\d{3}[ .]?\d{3}[ .]?\d{2}",
+        _stdnum("fr.nir"),
+    ),
     _form(r"[12] \d{2} (?:0[1-9]|1[0-2]) (?:\d{2}|2[AB]) \d{3} \d{3}(?: \d{2})?"),
     _form(r"\d{8}[ \-]?[A-HJ-NP-TV-Z]", _stdnum("es.dni")),
     _form(r"[XYZ][ \-]?\d{7}[ \-]?[A-HJ-NP-TV-Z]", _stdnum("es.nie")),
@@ -137,7 +144,9 @@ class NationalDetector:
         for form in _FORMS:
             for match in form.pattern.matches(view):
                 start, end = match.span(1)
-                if not _decimal(view, start, end) and form.valid(view.skeleton[start:end].decode("latin-1")):
+                if not _decimal(view, start, end) and form.valid(
+                    view.skeleton[start:end].decode("latin-1")
+                ):
                     found.append(Span(start, end, EntityType.NATIONAL_ID))
         for _, end in _WORDS.hits(view):
             if span := _announced(view, end):

@@ -17,7 +17,10 @@ _NUMBER = Pattern(
     r"[^\n\d]{0,36}?(?:^|[^A-Za-z0-9])([A-Z]{1,3}[ \-]?\d{5,9}[A-Z]?|[A-Z]\d[A-Z0-9]{6,8}|[A-Z0-9]{2,3}\d{4,7}[A-Z0-9]{0,3}|\d{2}[A-Z]{2}\d{5}|\d{2} ?\d{2} ?(?:#|N|№|\x01)? ?\d{6}|\d{8,9}|\d{2} ?\d{7}|\d{7}|[CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}|[A-Z]{2} ?\d{3} ?\d{3,4}|\d{3}[ \-]\d{3}[ \-]\d{3})(?:[^A-Za-z0-9]|$)",
     ignore_case=True,
 )
-_ZONE = Pattern(r"(?:P[A-Z<]|[IACV][A-Z<])[A-Z<]{3}[A-Z0-9<]{25,39}(?:\s{1,2}[A-Z0-9<]{30,44}){0,2}|[A-Z0-9<]{9}\d[A-Z<]{3}\d{7}[MFX<]\d{7}[A-Z0-9<]{2,20}", "<")
+_ZONE = Pattern(
+    r"(?:P[A-Z<]|[IACV][A-Z<])[A-Z<]{3}[A-Z0-9<]{25,39}(?:\s{1,2}[A-Z0-9<]{30,44}){0,2}|[A-Z0-9<]{9}\d[A-Z<]{3}\d{7}[MFX<]\d{7}[A-Z0-9<]{2,20}",
+    "<",
+)
 _ZONE_FREE = Pattern(r"[A-Z0-9]{9}\d[A-Z]{3}\d{7}[MF]\d{7}[A-Z0-9<]{14,16}")
 _REACH = 72
 
@@ -29,7 +32,11 @@ class PassportDetector:
 
     def find(self, view: View) -> list[Span]:
         """Return number spans; see `Detector.find`."""
-        found = [Span(*m.span(), EntityType.PASSPORT) for m in _ZONE.matches(view) if b"<<" in m.group() or m.group().count(b"<") > 1]
+        found = [
+            Span(*m.span(), EntityType.PASSPORT)
+            for m in _ZONE.matches(view)
+            if b"<<" in m.group() or m.group().count(b"<") > 1
+        ]
         for _, end in _WORDS.hits(view):
             match = _NUMBER.at(view, end, min(len(view.skeleton), end + _REACH))
             if match and sum(0x30 <= c <= 0x39 for c in match.group(1)) >= 3:

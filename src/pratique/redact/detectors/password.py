@@ -39,9 +39,29 @@ _LINK = Pattern(
     r"\s{0,3}(?:(?:[:=]{1,2}|=>|->|-|>)\s{0,3}|(?:is|was|are|will be|ist|lautet|war|sei|est|etait|es|era|e|sara|jest|to|ar|er|var|on|byt|bylo|je|is set to|set to|has been set to|has been changed to|changed to|reset to|becomes|adalah|la)(?:\s{0,2}:)?(?: (?:now|jetzt|still|currently|temporarily|ahora|maintenant|just|simply|set to|changed to))?\s{1,3}|это\s{1,3}|—\s{0,2})",
     ignore_case=True,
 )
-_PARTICLES = ("は", "が", "是", "为", "為", "이", "가", "은", "는", "هي", "هو", "היא", "είναι", "है", "คือ", ":", "：")
+_PARTICLES = (
+    "は",
+    "が",
+    "是",
+    "为",
+    "為",
+    "이",
+    "가",
+    "은",
+    "는",
+    "هي",
+    "هو",
+    "היא",
+    "είναι",
+    "है",
+    "คือ",
+    ":",
+    "：",
+)
 _BARE = Pattern(r"[^\s\"'`<>;]{1,512}")
-_CODE_DIGITS = Pattern(r"[\"'`*]{0,2}((?:\d[ \-]?){2,9}\d|[A-Z0-9]{4,5}-[A-Z0-9]{4,5}(?:-[A-Z0-9]{4,5})*)[#*]?(?:[^A-Za-z0-9]|$)")
+_CODE_DIGITS = Pattern(
+    r"[\"'`*]{0,2}((?:\d[ \-]?){2,9}\d|[A-Z0-9]{4,5}-[A-Z0-9]{4,5}(?:-[A-Z0-9]{4,5})*)[#*]?(?:[^A-Za-z0-9]|$)"
+)
 _PHRASE = Pattern(r"[a-z]{3,12}(?:[ \-][a-z]{3,12}){2,23}(?:[.,;!\"'\r\n)]|$)")
 _ELSEWHERE = Pattern(
     r"(?:length|len|min|max|count|name|file|path|field|policy|type|url|uri|expir|reset|hint|rule|limit|size|col|version|label|input|prompt|valid|error|change|age|ttl|arn|ref|required|enabled|env|ids?|_id|usage|auth|manager|store|hash|s|_s|ization|izer|ized|ic|index|embedding|word|strength|attempts|box|less|_type|budget|level|logprobs?|probs?|position|class|mask|_in|_out|_per)(?:[^a-z].*)?$",
@@ -64,6 +84,7 @@ _LITTLE = frozenset(
     b"a an and are as at be been but by can cannot for from has have if in into is it may must need needs never no not of on only or our out pass raise print break continue elif else yield import class please required should so than that the their them then there these they this those to too until use used user using was were when where which will with without you your ist nicht muss wird und oder die das der es un una el la los et le les des est di il che con raise return else".split()
 )
 _MIN_SAID = 3
+_MAX_READ = 512
 
 
 class PasswordDetector:
@@ -78,8 +99,11 @@ class PasswordDetector:
 
 
 def _assigned(view: View) -> Iterator[tuple[int, int]]:
+    read = 0  # what is part of a value announces no other: each character is read once
     for match in _STRONG.matches(view):
         start = match.start()
+        if start < read:
+            continue
         name = view.skeleton[start : match.start(1)].lower()
         suffix = view.skeleton[match.start(1) : match.end(1)].strip(b"_").lower()
         raw = view.skeleton[match.start(1) : match.start(1) + 1]
@@ -89,20 +113,45 @@ def _assigned(view: View) -> Iterator[tuple[int, int]]:
             continue
         if suffix == b"id" and not name.startswith(b"access"):
             continue
-        weak = name in {b"token", b"_token", b"_key", b"pass", b"community", b"secret", b"pw", b"credential", b"credentials", b"creds", b"otp"}
-        if start and chr(view.skeleton[start - 1]).isalpha() and name in {b"pass", b"pw", b"otp", b"creds", b"psk", b"community"}:
+        weak = name in {
+            b"token",
+            b"_token",
+            b"_key",
+            b"pass",
+            b"community",
+            b"secret",
+            b"pw",
+            b"credential",
+            b"credentials",
+            b"creds",
+            b"otp",
+        }
+        if (
+            start
+            and chr(view.skeleton[start - 1]).isalpha()
+            and name in {b"pass", b"pw", b"otp", b"creds", b"psk", b"community"}
+        ):
             continue
-        if b">" == view.skeleton[match.end() - 1 : match.end()] and view.skeleton[max(0, start - 40) : start].rfind(b"<") < 0:
+        if (
+            b">" == view.skeleton[match.end() - 1 : match.end()]
+            and view.skeleton[max(0, start - 40) : start].rfind(b"<") < 0
+        ):
             continue
-        if name.startswith((b"passphrase", b"pass_phrase", b"seed", b"mnemonic", b"recovery", b"password")) and (phrase := _phrase(view, match.end())):
+        if name.startswith(
+            (b"passphrase", b"pass_phrase", b"seed", b"mnemonic", b"recovery", b"password")
+        ) and (phrase := _phrase(view, match.end())):
             yield phrase
         elif value := _value(view, match.end()):
+            read = value[1]
             if not weak or _dense(view, *value):
                 yield value
 
 
 def _said(view: View) -> Iterator[tuple[int, int]]:
-    for _, end in _SAID.hits(view):
+    read = 0
+    for start, end in _SAID.hits(view):
+        if start < read:
+            continue
         link = _LINK.at(view, end)
         at = link.end() if link else _after_particle(view, end)
         if at is None:
@@ -110,9 +159,15 @@ def _said(view: View) -> Iterator[tuple[int, int]]:
         value = _value(view, at)
         if value is None:
             continue
+        read = value[1]
         if phrase := _phrase(view, at):
             yield phrase
-        elif _tells(view, *value) or (link and link.group().strip().endswith((b":", b"=")) and value[1] - value[0] >= _MIN_SAID and _ends(view, value[1])):
+        elif _tells(view, *value) or (
+            link
+            and link.group().strip().endswith((b":", b"="))
+            and value[1] - value[0] >= _MIN_SAID
+            and _ends(view, value[1])
+        ):
             if not _word_is(view, end, b"login") or _dense(view, *value):
                 yield value
 
@@ -131,15 +186,28 @@ def _codes(view: View) -> Iterator[tuple[int, int]]:
             yield start, end + (view.skeleton[end : end + 1] in {b"#", b"*"})
 
 
-_FLAG = Pattern(r"(?:^|\s)(?:--(?:password|passwd|pass|pwd|token|secret|api-key|apikey|passphrase|db-password|access-token|auth-token|client-secret|secret-key|private-key|key)[ =]|sshpass -p ?|-a(?: )|(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\r\n]{0,80}? -p|identified (?:with \S+ )?by |password )([\"']?)([^\s\"']{3,200})", "-", "identified", "password", ignore_case=True)
-_HTTP_FIELD = Pattern(r"x-[a-z\-]{0,30}(?:key|token|secret|auth)[a-z\-]{0,10}[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\s\"']{8,500})", "x-", ignore_case=True)
+_FLAG = Pattern(
+    r"(?:^|\s)(?:--(?:password|passwd|pass|pwd|token|secret|api-key|apikey|passphrase|db-password|access-token|auth-token|client-secret|secret-key|private-key|key)[ =]|sshpass -p ?|-a(?: )|(?:mysql|mysqldump|mysqladmin|mariadb)\b[^\r\n]{0,80}? -p|identified (?:with \S+ )?by |password )([\"']?)([^\s\"']{3,200})",
+    "-",
+    "identified",
+    "password",
+    ignore_case=True,
+)
+_HTTP_FIELD = Pattern(
+    r"x-[a-z\-]{0,30}(?:key|token|secret|auth)[a-z\-]{0,10}[\"']?\s{0,2}[:=]\s{0,2}[\"']?([^\s\"']{8,500})",
+    "x-",
+    ignore_case=True,
+)
 
 
 def _options(view: View) -> Iterator[tuple[int, int]]:
     for match in _FLAG.matches(view):
         start, end = match.span(2)
         flag = view.skeleton[match.start() : match.start(1)].strip().lower()
-        if not _harmless(view, start, end) and (flag.startswith((b"--pass", b"sshpass", b"mysql", b"maria", b"identified")) or _dense(view, start, end)):
+        if not _harmless(view, start, end) and (
+            flag.startswith((b"--pass", b"sshpass", b"mysql", b"maria", b"identified"))
+            or _dense(view, start, end)
+        ):
             if flag != b"-a" or b"redis" in view.skeleton[max(0, start - 80) : start]:
                 yield start, end
     for match in _HTTP_FIELD.matches(view):
@@ -183,7 +251,11 @@ def _value(view: View, start: int) -> tuple[int, int] | None:
     if b"&" in match.group() and skeleton[max(0, start - 40) : start].rfind(b"=") >= 0:
         end = start + match.group().index(b"&")
     while end > start and skeleton[end - 1] in b".,;:!?)]}*":
-        if skeleton[end - 1] == 0x21 and end - start < 24 and skeleton[end : end + 1] in {b"\n", b"", b",", b".", b'"'}:
+        if (
+            skeleton[end - 1] == 0x21
+            and end - start < 24
+            and skeleton[end : end + 1] in {b"\n", b"", b",", b".", b'"'}
+        ):
             break  # a final exclamation mark is often part of the password
         end -= 1
     if end - start < _MIN_SAID or _harmless(view, start, end):
@@ -192,11 +264,14 @@ def _value(view: View, start: int) -> tuple[int, int] | None:
 
 
 def _harmless(view: View, start: int, end: int) -> bool:
-    token = view.skeleton[start:end]
+    token = view.skeleton[start : min(end, start + _MAX_READ)]
     word = token.strip(b".,;:!?\"'()").lower()
     if not word or word in _PROSE or _PLACEHOLDER.regexp.match(token):
         return True
-    if view.skeleton[end : end + 1] == b"(" and token.replace(b".", b"").replace(b"_", b"").isalnum():
+    if (
+        view.skeleton[end : end + 1] == b"("
+        and token.replace(b".", b"").replace(b"_", b"").isalnum()
+    ):
         return True
     code = _CODE.regexp.match(token + view.skeleton[end : end + 2])
     return bool(code) and not (token[-1:].isdigit() and b"(" not in token and b"." not in token)
@@ -204,8 +279,11 @@ def _harmless(view: View, start: int, end: int) -> bool:
 
 def _tells(view: View, start: int, end: int) -> bool:
     """Say whether a value said in prose reads like a secret rather than like a word."""
-    token = view.skeleton[start:end]
-    quoted = view.skeleton[start - 1 : start] in {b'"', b"'", b"`"} and view.skeleton[end : end + 1] == view.skeleton[start - 1 : start]
+    token = view.skeleton[start : min(end, start + _MAX_READ)]
+    quoted = (
+        view.skeleton[start - 1 : start] in {b'"', b"'", b"`"}
+        and view.skeleton[end : end + 1] == view.skeleton[start - 1 : start]
+    )
     if quoted:
         return True
     if any(0x30 <= c <= 0x39 for c in token):
@@ -220,7 +298,11 @@ def _tells(view: View, start: int, end: int) -> bool:
 def _ends(view: View, end: int) -> bool:
     """Whether the sentence, line or clause ends here."""
     rest = view.skeleton[end : end + 2]
-    return not rest.strip() or rest[:1] in {b",", b";", b"\n", b"\r", b'"', b"'", b")", b"!", b"?", b"|", b"<"} or (rest[:1] == b"." and not rest[1:].strip())
+    return (
+        not rest.strip()
+        or rest[:1] in {b",", b";", b"\n", b"\r", b'"', b"'", b")", b"!", b"?", b"|", b"<"}
+        or (rest[:1] == b"." and not rest[1:].strip())
+    )
 
 
 def _dense(view: View, start: int, end: int) -> bool:

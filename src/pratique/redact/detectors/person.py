@@ -29,7 +29,9 @@ _LABELS = Keywords(
     "cognome", "nome", "nome e cognome", "nome completo", "paziente", "intestatario", "dipendente", "firmato", "mittente", "sobrenome", "nome do paciente", "funcionario", "assinado", "remetente", "naam", "voornaam", "achternaam", "klant", "patient naam", "medewerker", "ondertekend", "contactpersoon", "imie", "nazwisko", "imie i nazwisko", "pacjent", "klient", "podpis", "jmeno", "prijmeni", "jmeno a prijmeni", "meno", "priezvisko", "namn", "fornamn", "efternamn", "navn", "fornavn", "etternavn", "efternavn", "nimi", "etunimi", "sukunimi", "potilas", "nev", "beteg", "nume", "prenume", "nume si prenume", "pacient", "ad", "soyad", "ad soyad", "adi soyadi", "hasta", "musteri", "nama", "nama lengkap", "pasien", "ho ten", "ho va ten", "ten", "benh nhan", "ime", "prezime", "ime i prezime",
     "имя", "фамилия", "фио", "ф.и.о", "ф.и.о.", "пациент", "клиент", "сотрудник", "получатель", "отправитель", "подпись", "контактное лицо", "владелец", "заявитель", "ім'я", "прізвище", "піб", "пацієнт", "име", "姓名", "名字", "患者", "患者姓名", "客户", "联系人", "收件人", "寄件人", "签名", "持卡人", "员工", "申请人", "氏名", "お名前", "名前", "患者名", "患者氏名", "担当者", "担当", "お客様", "署名", "이름", "성명", "성함", "환자", "환자명", "고객", "담당자", "수신자", "서명", "الاسم", "الاسم الكامل", "اسم المريض", "المريض", "العميل", "المستلم", "التوقيع", "שם", "שם מלא", "שם פרטי", "שם משפחה", "מטופל", "לקוח", "חתימה", "όνομα", "επώνυμο", "ονοματεπώνυμο", "ασθενής", "πελάτης", "नाम", "मरीज", "रोगी", "ग्राहक", "ผู้ป่วย", "ลูกค้า", "ชื่อ-สกุล", "ชื่อผู้ป่วย",
 )  # fmt: skip
-_NEEDS_TWO = frozenset(b"from to cc bcc user author subject owner lead contact provider agent client driver username lead holder ad ten nama manager reporter assignee speaker subject ime name naam nimi nome nom nombre navn namn nume surname".split()) - frozenset(b"surname".split())
+_NEEDS_TWO = frozenset(
+    b"from to cc bcc user author subject owner lead contact provider agent client driver username lead holder ad ten nama manager reporter assignee speaker subject ime name naam nimi nome nom nombre navn namn nume surname".split()
+) - frozenset(b"surname".split())
 _GREETING = Keywords(
     "dear", "hi", "hello", "hey", "good morning", "good afternoon", "good evening", "greetings", "liebe", "lieber", "hallo", "guten tag", "sehr geehrter", "sehr geehrte", "moin", "servus", "cher", "chere", "bonjour", "bonsoir", "salut", "hola", "querido", "querida", "estimado", "estimada", "buenos dias", "caro", "cara", "ciao", "gentile", "buongiorno", "salve", "egregio", "ola", "oi", "prezado", "prezada", "bom dia", "beste", "geachte", "drogi", "droga", "szanowny", "szanowna", "czesc", "witaj", "dzien dobry", "mily", "mila", "ahoj", "hej", "kara", "kare", "hei", "moi", "kedves", "draga", "buna", "merhaba", "sevgili", "halo", "selamat pagi", "yth", "kepada", "zdravo",
     "уважаемый", "уважаемая", "дорогой", "дорогая", "здравствуйте", "привет", "шановний", "шановна", "добрый день", "αγαπητέ", "αγαπητή", "γεια σου", "亲爱的", "尊敬的", "你好", "您好", "عزيزي", "عزيزتي", "מרבא", "שלום", "प्रिय", "नमस्ते", "สวัสดี", "เรียน", "안녕하세요",
@@ -39,18 +41,55 @@ _CLOSING = Keywords(
     "mit freundlichen grussen", "freundliche grusse", "viele grusse", "liebe grusse", "beste grusse", "herzliche grusse", "mfg", "hochachtungsvoll", "mit besten grussen", "vg", "lg", "gruss", "grusse", "schone grusse", "cordialement", "bien cordialement", "bien a vous", "sinceres salutations", "salutations", "amicalement", "respectueusement", "bises", "saludos", "saludos cordiales", "un saludo", "atentamente", "cordialmente", "un abrazo", "atte", "cordiali saluti", "distinti saluti", "saluti", "un caro saluto", "in fede", "atenciosamente", "abracos", "cumprimentos", "com os melhores cumprimentos", "att", "met vriendelijke groet", "met vriendelijke groeten", "vriendelijke groet", "groeten", "groetjes", "hoogachtend", "mvg", "pozdrawiam", "z powazaniem", "serdecznie pozdrawiam", "s pozdravem", "s uctou", "s pozdravom", "med vanliga halsningar", "med vanlig halsning", "vanliga halsningar", "mvh", "halsningar", "med vennlig hilsen", "vennlig hilsen", "hilsen", "med venlig hilsen", "venlig hilsen", "ystavallisin terveisin", "terveisin", "t", "udvozlettel", "tisztelettel", "cu stima", "cu respect", "saygilarimla", "saygilar", "sevgiler", "iyi calismalar", "hormat kami", "salam", "hormat saya", "tran trong", "s postovanjem", "lp",
     "с уважением", "с наилучшими пожеланиями", "всего доброго", "искренне ваш", "з повагою", "с поздравом", "с уважение", "με εκτίμηση", "φιλικά", "此致", "敬礼", "此致敬礼", "谢谢", "祝好", "敬具", "よろしくお願いします", "よろしくお願いいたします", "以上", "감사합니다", "올림", "드림", "مع تحياتي", "مع خالص التحية", "تحياتي", "بتقدير", "בברכה", "בכבוד רב", "सादर", "धन्यवाद", "भवदीय", "ด้วยความเคารพ", "ขอแสดงความนับถือ", "ขอบคุณ",
 )  # fmt: skip
-_SEPARATOR = Pattern(r"[\"']{0,2}\s{0,2}(?:[:=]|=>|-|>)\s{0,3}[\"']{0,2}|[\"']{0,2}\s{0,2}\|\s{0,2}")
-_TITLE_GAP = Pattern(r"\.?\s{0,2}(?:(?:dr|prof|med|phil|rer|nat|ing|dipl|jur|h\.c|doctor|doktor|professor|mag|lic)\.?\s{0,2}){0,4}", ignore_case=True)
-_LINK = Pattern(r"(?:\s{0,2}(?:[:,\-]|is|on|er|ar|ist|es|e|to|sa|hai)?\s{0,2}[\"'*]{0,2})?", ignore_case=True)
+_SEPARATOR = Pattern(
+    r"[\"']{0,2}\s{0,2}(?:[:=]|=>|-|>)\s{0,3}[\"']{0,2}|[\"']{0,2}\s{0,2}\|\s{0,2}"
+)
+_TITLE_GAP = Pattern(
+    r"\.?\s{0,2}(?:(?:dr|prof|med|phil|rer|nat|ing|dipl|jur|h\.c|doctor|doktor|professor|mag|lic)\.?\s{0,2}){0,4}",
+    ignore_case=True,
+)
+_LINK = Pattern(
+    r"(?:\s{0,2}(?:[:,\-]|is|on|er|ar|ist|es|e|to|sa|hai)?\s{0,2}[\"'*]{0,2})?", ignore_case=True
+)
 _BREAK = Pattern(r"[ ]{0,3}[,.!;:\-\x01]{0,3}[ ]{0,3}(?:\r?\n[ \t>]{0,8}){0,3}[-~*_\x01 ]{0,4}")
 _WEAK = Keywords(
-    "i am", "i'm", "this is", "speaking with", "spoke with", "spoke to", "speak to", "speak with", "talk to", "talked to", "met with", "met", "meet", "meeting with", "ask for", "asked for", "on behalf of", "contact", "written by", "created by", "reported by", "assigned to", "approved by", "reviewed by", "signed by", "co-authored-by", "married to", "daughter of", "son of", "wife of", "husband of", "wife", "husband", "colleague", "patient", "customer", "employee", "manager", "neighbor", "neighbour", "brother", "sister", "friend", "boss", "tenant", "client", "email to", "call", "called", "emailed", "tell", "told", "invite", "invited", "interview with", "interviewed", "hired", "referred by", "diagnosed", "admitted", "discharged", "treated", "prescribed", "owned by", "belongs to", "registered to", "issued to", "addressed to", "payable to", "in the name of", "account of", "name of", "care of", "survived by", "accompanied by", "transfer to", "paid to", "pay", "sent by", "sent to", "send it to", "forward to", "deliver to", "delivered to",
+    "i am", "i'm", "this is", "speaking with", "spoke with", "spoke to", "speak to", "speak with", "talk to", "talked to", "met with", "met", "meet", "meeting with", "ask for", "asked for", "on behalf of", "contact", "written by", "created by", "reported by", "assigned to", "approved by", "reviewed by", "signed by", "co-authored-by", "married to", "daughter of", "son of", "wife of", "husband of", "wife", "husband", "colleague", "applicant", "the applicant", "claimant", "plaintiff", "defendant", "witness", "passenger", "guest", "resident", "student", "teacher", "lawyer", "contractor", "landlord", "candidate", "borrower", "policyholder", "insured", "beneficiary", "cardholder", "account holder", "mother", "father", "daughter", "son", "sister", "roommate", "my friend", "patient", "customer", "employee", "manager", "neighbor", "neighbour", "brother", "sister", "friend", "boss", "tenant", "client", "email to", "call", "called", "emailed", "tell", "told", "invite", "invited", "interview with", "interviewed", "hired", "referred by", "diagnosed", "admitted", "discharged", "treated", "prescribed", "owned by", "belongs to", "registered to", "issued to", "addressed to", "payable to", "in the name of", "account of", "name of", "care of", "survived by", "accompanied by", "transfer to", "paid to", "pay", "sent by", "sent to", "send it to", "forward to", "deliver to", "delivered to",
     "ich bin", "hier ist", "hier spricht", "je suis", "ici", "soy", "habla", "sono", "sou", "eu sou", "ik ben", "jestem", "jsem", "jag ar", "jeg er", "olen", "vagyok", "ben", "saya", "das ist", "c'est", "es", "patientin", "unsere kollegin", "unser kollege", "mein chef", "meine kollegin", "meine frau", "mein mann", "ma femme", "mon mari", "ma collegue", "mon collegue", "mi esposa", "mi marido", "mia moglie", "mio marito", "minha esposa", "meu marido", "el paciente", "la paciente", "il paziente", "la paziente", "le patient", "la patiente", "o paciente", "a paciente", "der patient", "die patientin", "pacjent", "pacjentka", "paciente", "treffen mit", "gesprochen mit", "habe mit", "rendez-vous avec", "reunion con", "avec", "con", "mit", "met", "z panem", "z pania", "med", "com",
     "я", "это", "пациент", "пациентка", "клиент", "мой начальник", "моя жена", "мой муж", "гражданин", "гражданка", "коллега", "сотрудник", "είμαι ο", "είμαι η",
 )  # fmt: skip
-_HONORIFIC = ("さん", "様", "さま", "君", "くん", "ちゃん", "氏", "先生", "殿", "女士", "小姐", "씨", "님", "군", "양", "선생님", "교수", "주임", "经理", "總", "总", "医生", "老师", "教授", "同学", "师傅", "大夫", "博士")
+_HONORIFIC = (
+    "さん",
+    "様",
+    "さま",
+    "君",
+    "くん",
+    "ちゃん",
+    "氏",
+    "先生",
+    "殿",
+    "女士",
+    "小姐",
+    "씨",
+    "님",
+    "군",
+    "양",
+    "선생님",
+    "교수",
+    "주임",
+    "经理",
+    "總",
+    "总",
+    "医生",
+    "老师",
+    "教授",
+    "同学",
+    "师傅",
+    "大夫",
+    "博士",
+)
 _HAN_STOP = "我你他她的是在了和有人们這这那您請请谢們对对于与及说給给跟为為个個名叫很"
 _MAX_HAN = 4
+_MAX_NAME = 160
 
 
 class PersonDetector:
@@ -60,7 +99,14 @@ class PersonDetector:
 
     def find(self, view: View) -> list[Span]:
         """Return name spans; see `Detector.find`."""
-        spans = [*_titled(view), *_owners(view), *_introduced(view), *_labelled(view), *_letters(view), *_weak(view)]
+        spans = [
+            *_titled(view),
+            *_owners(view),
+            *_introduced(view),
+            *_labelled(view),
+            *_letters(view),
+            *_weak(view),
+        ]
         if not view.latin_only:
             spans += _honoured(view)
         return [Span(start, end, EntityType.PERSON) for start, end in spans]
@@ -68,17 +114,23 @@ class PersonDetector:
 
 def _named(view: View, at: int, *, least: int = 1, lower: bool = False) -> tuple[int, int] | None:
     """Return the name that begins at ``at``, if one does."""
-    match = LAST_FIRST.at(view, at) or NAME.at(view, at)
+    stop = min(len(view.skeleton), at + _MAX_NAME)
+    match = LAST_FIRST.at(view, at, stop) or NAME.at(view, at, stop)
     if match:
         if least > 1 and _begins_with_common(view, *match.span()):
             return None
         span = trimmed(view, *match.span())
-        if span and span[0] - at <= 12 and len(words_of(view, *span)) >= least and _is_name(view, *span):
+        if (
+            span
+            and span[0] - at <= 12
+            and len(words_of(view, *span)) >= least
+            and _is_name(view, *span)
+        ):
             return span
         return None
-    if not view.latin_only and (match := CASELESS.at(view, at)):
+    if not view.latin_only and (match := CASELESS.at(view, at, stop)):
         return _caseless(view, *match.span())
-    if lower and (match := LOWER.at(view, at)):
+    if lower and (match := LOWER.at(view, at, stop)):
         span = trimmed(view, *match.span())
         if span and span[0] == at:
             return span
@@ -87,14 +139,18 @@ def _named(view: View, at: int, *, least: int = 1, lower: bool = False) -> tuple
 
 def _begins_with_common(view: View, start: int, end: int) -> bool:
     first = words_of(view, start, end)[:1]
-    return bool(first) and view.skeleton[first[0][0] : first[0][1]].lower().rstrip(b".") in NOT_NAMES
+    return (
+        bool(first) and view.skeleton[first[0][0] : first[0][1]].lower().rstrip(b".") in NOT_NAMES
+    )
 
 
 def _is_name(view: View, start: int, end: int) -> bool:
     """Turn down identifiers, constants and calls."""
     skeleton = view.skeleton
     after = skeleton[end : end + 2]
-    if after[:1] in {b"(", b"_", b"[", b"=", b"{"} or (after[:1] in {b".", b":", b"/", b"@"} and after[1:2].isalnum()):
+    if after[:1] in {b"(", b"_", b"[", b"=", b"{"} or (
+        after[:1] in {b".", b":", b"/", b"@"} and after[1:2].isalnum()
+    ):
         return False
     if end - start <= 3 and skeleton[start:end].isupper():
         return False
@@ -103,7 +159,9 @@ def _is_name(view: View, start: int, end: int) -> bool:
     if after[:1].isdigit():
         return False
     word = skeleton[start:end]
-    inner = sum(1 for a, b in zip(word, word[1:], strict=False) if 0x61 <= a <= 0x7A and 0x41 <= b <= 0x5A)
+    inner = sum(
+        1 for a, b in zip(word, word[1:], strict=False) if 0x61 <= a <= 0x7A and 0x41 <= b <= 0x5A
+    )
     return inner == 0 or word[:2] in {b"Mc", b"Ma", b"De", b"Di", b"La", b"Le", b"O'", b"Van"}
 
 
@@ -112,7 +170,12 @@ def _caseless(view: View, start: int, end: int) -> tuple[int, int] | None:
     text = view.text[start:end]
     if _is_han(text[0]):
         size = 0
-        while size < len(text) and size < _MAX_HAN and (_is_han(text[size]) or _is_kana(text[size]) or text[size] == " " and size) and text[size] not in _HAN_STOP:
+        while (
+            size < len(text)
+            and size < _MAX_HAN
+            and (_is_han(text[size]) or _is_kana(text[size]) or text[size] == " " and size)
+            and text[size] not in _HAN_STOP
+        ):
             size += 1
         stop = start + size
         for mark in _HONORIFIC:
@@ -123,13 +186,46 @@ def _caseless(view: View, start: int, end: int) -> tuple[int, int] | None:
         return (start, stop) if stop - start >= 2 else None
     if "\uac00" <= text[0] <= "\ud7a3":
         word = text.split(" ")[0]
-        for tail in ("입니다", "이라고", "라고", "이고", "이며", "이에요", "예요", "님", "씨", "의", "은", "는", "이", "가"):
+        for tail in (
+            "입니다",
+            "이라고",
+            "라고",
+            "이고",
+            "이며",
+            "이에요",
+            "예요",
+            "님",
+            "씨",
+            "의",
+            "은",
+            "는",
+            "이",
+            "가",
+        ):
             if word.endswith(tail) and len(word) - len(tail) >= 2:
                 word = word[: -len(tail)]
                 break
         return (start, start + min(len(word), 5)) if len(word) >= 2 else None
     words = text.split(" ")
-    stops = {"है", "हैं", "و", "من", "في", "את", "ואני", "אני", "וأنا", "وأنا", "ครับ", "ค่ะ", "और", "को", "ने", "رقم", "المريض"}
+    stops = {
+        "है",
+        "हैं",
+        "و",
+        "من",
+        "في",
+        "את",
+        "ואני",
+        "אני",
+        "וأنا",
+        "وأنا",
+        "ครับ",
+        "ค่ะ",
+        "और",
+        "को",
+        "ने",
+        "رقم",
+        "المريض",
+    }
     keep: list[str] = []
     for word in words[:4]:
         if word in stops:
@@ -150,7 +246,33 @@ def _is_kana(char: str) -> bool:
 def _titled(view: View) -> Iterator[tuple[int, int]]:
     for start, end in _TITLES.hits(view):
         word = view.skeleton[start:end]
-        if word.islower() and word not in {b"herr", b"frau", b"mr", b"mrs", b"dr", b"pan", b"pani", b"signor", b"signora", b"sig", b"dott", b"don", b"senor", b"senora", b"monsieur", b"madame", b"mme", b"dhr", b"mevrouw", b"meneer"} and view.text[start].isascii():
+        if (
+            word.islower()
+            and word
+            not in {
+                b"herr",
+                b"frau",
+                b"mr",
+                b"mrs",
+                b"dr",
+                b"pan",
+                b"pani",
+                b"signor",
+                b"signora",
+                b"sig",
+                b"dott",
+                b"don",
+                b"senor",
+                b"senora",
+                b"monsieur",
+                b"madame",
+                b"mme",
+                b"dhr",
+                b"mevrouw",
+                b"meneer",
+            }
+            and view.text[start].isascii()
+        ):
             continue
         gap = _TITLE_GAP.at(view, end)
         at = gap.end() if gap else end
@@ -160,7 +282,10 @@ def _titled(view: View) -> Iterator[tuple[int, int]]:
             yield span
 
 
-_OWNER = Pattern(rf"(?:^|[^{LETTER}])([{UP}][{LOW}]+)'s (?:iPhone|iPad|phone|laptop|MacBook|Mac|Android|Galaxy|Pixel|mobile|desk|birthday|wife|husband|son|daughter|mother|father|email|e-mail|account|address|number|passport|salary|diagnosis|password|medical|doctor|house|home|apartment|boss)", "'s")
+_OWNER = Pattern(
+    rf"(?:^|[^{LETTER}])([{UP}][{LOW}]+)'s (?:iPhone|iPad|phone|laptop|MacBook|Mac|Android|Galaxy|Pixel|mobile|desk|birthday|wife|husband|son|daughter|mother|father|email|e-mail|account|address|number|passport|salary|diagnosis|password|medical|doctor|house|home|apartment|boss)",
+    "'s",
+)
 
 
 def _owners(view: View) -> Iterator[tuple[int, int]]:
@@ -176,7 +301,13 @@ def _introduced(view: View) -> Iterator[tuple[int, int]]:
         if at < len(view.skeleton) and view.skeleton[at] == 0x20:
             at += 1
         strong = view.skeleton[start:end].lower()
-        if span := _named(view, at, lower=strong.endswith((b"name is", b"heise", b"appelle", b"llamo", b"chiamo", b"is", b"name's"))):
+        if span := _named(
+            view,
+            at,
+            lower=strong.endswith(
+                (b"name is", b"heise", b"appelle", b"llamo", b"chiamo", b"is", b"name's")
+            ),
+        ):
             yield span
 
 
@@ -217,9 +348,20 @@ _AND = Pattern(r",? (?:and|und|et|y|e|en|og|och|i|и) |[,;] ")
 
 def _letters(view: View) -> Iterator[tuple[int, int]]:
     for _, end in _GREETING.hits(view):
-        gap = end + 1 if view.skeleton[end : end + 1] == b" " else end + 2 if view.skeleton[end : end + 2] == b", " else 0
+        gap = (
+            end + 1
+            if view.skeleton[end : end + 1] == b" "
+            else end + 2
+            if view.skeleton[end : end + 2] == b", "
+            else 0
+        )
         span = _named(view, gap) if gap else None
-        if span and (len(words_of(view, *span)) > 1 or view.skeleton[span[1] : span[1] + 1] in {b",", b"!", b"\n", b"", b":", b".", b";", b"-"} or view.skeleton[span[1] : span[1] + 2] == b" -"):
+        if span and (
+            len(words_of(view, *span)) > 1
+            or view.skeleton[span[1] : span[1] + 1]
+            in {b",", b"!", b"\n", b"", b":", b".", b";", b"-"}
+            or view.skeleton[span[1] : span[1] + 2] == b" -"
+        ):
             yield span
     for start, end in _CLOSING.hits(view):
         match = _BREAK.at(view, end)
@@ -229,7 +371,9 @@ def _letters(view: View) -> Iterator[tuple[int, int]]:
         if b"\n" not in mark and b"," not in mark and b"-" not in mark:
             continue
         span = _named(view, match.end())
-        if span is None or (start and view.skeleton[start - 1 : start] not in {b"\n", b" ", b".", b"\t", b'"'}):
+        if span is None or (
+            start and view.skeleton[start - 1 : start] not in {b"\n", b" ", b".", b"\t", b'"'}
+        ):
             continue
         line = view.skeleton[span[1] : span[1] + 2]
         if b"\n" in mark or line[:1] in {b"", b"\n", b".", b",", b"\r", b'"'}:
@@ -239,17 +383,30 @@ def _letters(view: View) -> Iterator[tuple[int, int]]:
 def _weak(view: View) -> Iterator[tuple[int, int]]:
     """Two words or more, neither of them common, after words that often announce a person."""
     for start, end in _WEAK.hits(view):
-        if view.skeleton[end : end + 1] != b" ":
+        gap = (
+            1
+            if view.skeleton[end : end + 1] == b" "
+            else 2
+            if view.skeleton[end : end + 2] == b", "
+            else 0
+        )
+        if not gap:
             continue
         word = view.skeleton[start:end].lower()
         if word in _SMALL:
             continue
-        span = _named(view, end + 1, least=2)
-        if span and len(words_of(view, *span)) <= 4 and not view.skeleton[span[0] : span[1]].isupper():
+        span = _named(view, end + gap, least=2)
+        if (
+            span
+            and len(words_of(view, *span)) <= 4
+            and not view.skeleton[span[0] : span[1]].isupper()
+        ):
             yield span
 
 
-_SMALL = frozenset(b"es con mit met med com ben saya avec ici z contact call pay tell meet client sou".split()) | {"я".encode("cp1251"), "это".encode("cp1251")}
+_SMALL = frozenset(
+    b"es con mit met med com ben saya avec ici z contact call pay tell meet client sou".split()
+) | {"я".encode("cp1251"), "это".encode("cp1251")}
 
 
 def _honoured(view: View) -> Iterator[tuple[int, int]]:
@@ -261,8 +418,14 @@ def _honoured(view: View) -> Iterator[tuple[int, int]]:
             stop = at - 1 if at and text[at - 1] == " " else at
             start = stop
             hangul = stop > 0 and "\uac00" <= text[stop - 1] <= "\ud7a3"
-            while start > 0 and stop - start < (5 if hangul else 6) and (
-                "\uac00" <= text[start - 1] <= "\ud7a3" if hangul else (_is_han(text[start - 1]) and text[start - 1] not in _HAN_STOP)
+            while (
+                start > 0
+                and stop - start < (5 if hangul else 6)
+                and (
+                    "\uac00" <= text[start - 1] <= "\ud7a3"
+                    if hangul
+                    else (_is_han(text[start - 1]) and text[start - 1] not in _HAN_STOP)
+                )
             ):
                 start -= 1
             if (2 if hangul else 1) <= stop - start <= (4 if hangul else 5):

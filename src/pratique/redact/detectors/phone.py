@@ -25,14 +25,37 @@ _WORDS = Keywords(
     "телефон", "телефона", "телефону", "тел", "моб", "мобильный", "звоните", "позвоните", "позвони", "звонить", "сотовый", "номер телефона", "факс", "мобільний", "телефонуйте",
     "电话", "手机", "電話", "手機", "携帯", "联系方式", "致电", "전화", "휴대폰", "연락처", "핸드폰", "هاتف", "جوال", "الهاتف", "اتصل", "موبايل", "טלפון", "נייד", "פלאפון", "τηλέφωνο", "τηλ", "κινητό", "फोन", "मोबाइल", "फ़ोन", "โทร", "โทรศัพท์", "เบอร์", "ফোন",
 )  # fmt: skip
-_WEAK = Keywords("number", "no", "nr", "nummer", "numero", "numer", "me at", "me on", "us at", "us on", "him at", "her at", "номер", "번호", "番号", "号码")
+_WEAK = Keywords(
+    "number",
+    "no",
+    "nr",
+    "nummer",
+    "numero",
+    "numer",
+    "me at",
+    "me on",
+    "us at",
+    "us on",
+    "him at",
+    "her at",
+    "номер",
+    "번호",
+    "番号",
+    "号码",
+)
 _NOT = Keywords(
     "order", "invoice", "ticket", "case", "issue", "isbn", "issn", "ean", "upc", "sku", "serial", "part", "model", "version", "build", "rfc", "ref", "tracking", "port", "ports", "pid", "row", "rows", "page", "pages", "step", "epoch", "seed", "size", "bytes", "byte", "offset", "id", "ids", "uid", "gid", "job", "run", "batch", "hash", "commit", "revision", "total", "price",
     "cost", "usd", "eur", "date", "time", "timestamp", "since", "year", "years", "lat", "lon", "latitude", "longitude", "coordinates", "population", "score", "loss", "lr", "doi", "arxiv", "cve", "patent",
     "zip", "zipcode", "account", "acct", "routing", "iban", "card", "passport", "ssn", "sum", "range", "mod", "bestellnummer", "rechnung", "auftrag", "commande", "facture", "pedido", "factura", "licence", "license", "policy", "mrn",
 )  # fmt: skip
-_EXTENSION = Pattern(r"[ ,;]{0,2}(?:x|ext\.?|extension|poste|durchwahl|dw|anexo|ramal|доб\.?|#|int\.?)[ .:]{0,2}\d{1,6}", ignore_case=True)
-_AFTER = Pattern(r"[\"')]?,? (?:is|ist|est|es|e) (?:my|his|her|our|their|the|meine?|mon|mi|il mio) [a-z ]{0,12}(?:phone|mobile|cell|number|nummer|telefon|handy|portable|numero|movil|telefono)", ignore_case=True)
+_EXTENSION = Pattern(
+    r"[ ,;]{0,2}(?:x|ext\.?|extension|poste|durchwahl|dw|anexo|ramal|доб\.?|#|int\.?)[ .:]{0,2}\d{1,6}",
+    ignore_case=True,
+)
+_AFTER = Pattern(
+    r"[\"')]?,? (?:is|ist|est|es|e) (?:my|his|her|our|their|the|meine?|mon|mi|il mio) [a-z ]{0,12}(?:phone|mobile|cell|number|nummer|telefon|handy|portable|numero|movil|telefono)",
+    ignore_case=True,
+)
 _DATE = Pattern(
     r"(?:19|20)\d\d[\-/. _](?:0?[1-9]|1[0-2])[\-/. _](?:0?[1-9]|[12]\d|3[01])(?:[^\d]|$)"
     r"|(?:0?[1-9]|[12]\d|3[01])[\-/. ](?:0?[1-9]|[12]\d|3[01])[\-/. ](?:19|20)\d\d(?:[^\d]|$)"
@@ -76,7 +99,15 @@ def _parts(view: View, cluster: Cluster) -> list[tuple[int, int]]:
     cuts = [0]
     for (_, end), (begin, _) in zip(cluster.groups, cluster.groups[1:], strict=False):
         gap = skeleton[cluster.at[end - 1] + 1 : cluster.at[begin]]
-        if b"\n" in gap or b"," in gap or b"|" in gap or b"(" in gap[1:] and b")" not in gap and begin - cuts[-1] >= 7 or b"'" in gap:
+        if (
+            b"\n" in gap
+            or b"," in gap
+            or b"|" in gap
+            or b"(" in gap[1:]
+            and b")" not in gap
+            and begin - cuts[-1] >= 7
+            or b"'" in gap
+        ):
             cuts.append(begin)
         elif gap in {b" / ", b" - "} and begin - cuts[-1] >= 7:
             cuts.append(begin)
@@ -103,13 +134,21 @@ def _bounds(view: View, cluster: Cluster, first: int, last: int) -> tuple[int, i
 def _is_glued(view: View, start: int, end: int) -> bool:
     skeleton = view.skeleton
     before, after = skeleton[start - 1 : start] if start else b"", skeleton[end : end + 2]
-    if before and (chr(before[0]).isalnum() and before != b"\x82" or before in b"_$#@=/\\.%&" and before != b"=" and not _tel_link(skeleton, start)):
+    if before and (
+        chr(before[0]).isalnum()
+        and before != b"\x82"
+        or before in b"_$#@=/\\.%&"
+        and before != b"="
+        and not _tel_link(skeleton, start)
+    ):
         return not _WORDS.before(view, start, 3)
     if before == b"-" and skeleton[start - 2 : start - 1].isalnum():
         return True
     if after[:1].isalpha() and after[:1] != b"\x82" and after[:1].lower() not in {b"x", b"e"}:
         return True
-    return after[:1] in {b"_", b"%", b"@", b"$"} or (after[:1] in {b"-", b"/", b"."} and after[1:2].isalpha())
+    return after[:1] in {b"_", b"%", b"@", b"$"} or (
+        after[:1] in {b"-", b"/", b"."} and after[1:2].isalpha()
+    )
 
 
 def _tel_link(skeleton: bytes, start: int) -> bool:
@@ -120,7 +159,7 @@ def _form(view: View, cluster: Cluster, first: int, last: int, start: int, end: 
     """Decide by form and words; None when the numbering plans must be asked."""
     digits = cluster.digits[first:last]
     size = len(digits)
-    sizes = tuple(b - a for a, b in cluster.groups if first <= a and b <= last)
+    sizes = cluster.sizes(first, last)
     skeleton = view.skeleton
     plus = b"+" in skeleton[start : cluster.at[first]]
     if size > 17 or size < 6:
