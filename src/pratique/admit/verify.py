@@ -144,9 +144,11 @@ def _measure(
 ) -> list[Measured]:
     with refusing(), tree.opened_folder(payload) as folder:
 
-        def work(path: RelPath) -> Measured:
+        def work(path: RelPath, *, ahead: bool) -> Measured:
             with refusing(), tree.opened(folder, path) as descriptor:
-                return measure(descriptor, path, wanted_digests(policy), progress=progress)
+                return measure(
+                    descriptor, path, wanted_digests(policy), ahead=ahead, progress=progress
+                )
 
         sizes = [(path, tree.size_of(folder, path)) for path in paths]
         return measure_all(sizes, work, progress=progress, what="verifying")

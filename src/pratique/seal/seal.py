@@ -141,8 +141,8 @@ def _fill(
     """Copy (or only read) all files; return the document about them, and SHA256SUMS."""
     by_path = {item.path: item for item in plan.carried}
 
-    def work(path: RelPath) -> Measured:
-        return _carry(by_path[path], sealing.wanted, payload, progress)
+    def work(path: RelPath, *, ahead: bool) -> Measured:
+        return _carry(by_path[path], sealing.wanted, payload, progress, ahead=ahead)
 
     sizes = [(item.path, _size(item)) for item in plan.carried]
     found = measure_all(sizes, work, progress=progress, what="sealing")
@@ -212,7 +212,12 @@ def _size(item: Carried) -> int:
 
 
 def _carry(
-    item: Carried, wanted: Wanted, payload: Path | None, progress: Progress | None
+    item: Carried,
+    wanted: Wanted,
+    payload: Path | None,
+    progress: Progress | None,
+    *,
+    ahead: bool,
 ) -> Measured:
     """Read one file once: hash it, and copy it if there is a `payload`. Refuse other bytes."""
     with (
@@ -226,7 +231,7 @@ def _carry(
                 with disk.storing(shown(item.path)):
                     disk.write_all(sink, block)
 
-        found = measure(source, item.path, wanted, sink=write, progress=progress)
+        found = measure(source, item.path, wanted, ahead=ahead, sink=write, progress=progress)
     if item.digest is not None and found.sha256 != item.digest:
         raise SealError(
             f"{shown(item.path)} is no longer the file that was vetted",

@@ -82,11 +82,13 @@ class Store:
 
         Removes what killed processes left there.
         """
-        self.sweep()
-        folder = self.root / "tmp" / secrets.token_hex(8)
-        with disk.storing("the store"):
-            disk.make_folder(folder, 0o700)
-        with disk.opened_lock(folder):
+        tmp, folder = self.root / "tmp", self.root / "tmp" / secrets.token_hex(8)
+        with contextlib.ExitStack() as held:
+            # Made and locked in one step, as far as `sweep` can tell: it takes the same lock.
+            with disk.storing("the store"), disk.opened_lock(tmp):
+                _remove_abandoned(tmp)
+                disk.make_folder(folder, 0o700)
+                held.enter_context(disk.opened_lock(folder))
             try:
                 yield folder
             finally:
@@ -95,12 +97,17 @@ class Store:
 
     def sweep(self) -> int:
         """Remove unfinished work whose owner is gone; return how many pieces."""
-        removed = 0
-        for folder in sorted((self.root / "tmp").iterdir()):
-            with contextlib.suppress(OSError), disk.opened_lock(folder, wait=False):
-                disk.remove_tree(folder)
-                removed += 1
-        return removed
+        with disk.storing("the store"), disk.opened_lock(self.root / "tmp"):
+            return _remove_abandoned(self.root / "tmp")
+
+
+def _remove_abandoned(tmp: Path) -> int:
+    removed = 0
+    for folder in sorted(tmp.iterdir()):
+        with contextlib.suppress(OSError), disk.opened_lock(folder, wait=False):
+            disk.remove_tree(folder)
+            removed += 1
+    return removed
 
 
 def open_store(home: Path) -> Store:

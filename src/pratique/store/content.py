@@ -25,6 +25,7 @@ from pratique.store import disk, tree, verity
 from pratique.store.cas import OBJECT_MODE, SEALED_FOLDER_MODE, Store, owner_problem
 from pratique.store.measure import (
     BLOCK_BYTES,
+    LARGE_BYTES,
     Measured,
     Wanted,
     measure,
@@ -100,14 +101,14 @@ class _Intake:
     _progress: Progress
     verity: dict[Digest, str] = field(default_factory=dict)
 
-    def take(self, path: RelPath) -> Measured:
+    def take(self, path: RelPath, *, ahead: bool) -> Measured:
         """Copy while hashing; keep the copy only under the digest that was expected."""
         digest = self._expected[path]
         place = self._store.object(digest)
         if self._intact(place, digest):
-            found = self._measure(path, None)
+            found = self._measure(path, None, ahead=ahead)
         else:
-            found = self._copy(path, place)
+            found = self._copy(path, place, ahead=ahead)
         if enforced := verity.measured(place):
             self.verity[digest] = enforced
         return found
@@ -124,24 +125,31 @@ class _Intake:
                 return False
             return measure(f, RelPath(place.name), Wanted.SHA256).sha256 == digest
 
-    def _measure(self, path: RelPath, sink: int | None) -> Measured:
+    def _measure(self, path: RelPath, sink: int | None, *, ahead: bool) -> Measured:
         def write(block: memoryview) -> None:
             if sink is not None:
                 with disk.storing(shown(path)):
                     disk.write_all(sink, block)
 
         with tree.opened(self._source, path) as descriptor:
-            found = measure(descriptor, path, self._wanted, sink=write, progress=self._progress)
+            found = measure(
+                descriptor,
+                path,
+                self._wanted,
+                ahead=ahead,
+                sink=write,
+                progress=self._progress,
+            )
         if found.sha256 != self._expected[path]:
             raise differs(path)
         return found
 
-    def _copy(self, path: RelPath, place: Path) -> Measured:
+    def _copy(self, path: RelPath, place: Path, *, ahead: bool) -> Measured:
         fresh = self._scratch / secrets.token_hex(8)
         with disk.storing(shown(path)):
             descriptor = disk.create(fresh, 0o600)
         try:
-            found = self._measure(path, descriptor)
+            found = self._measure(path, descriptor, ahead=ahead)
         finally:
             os.close(descriptor)
         with disk.storing(shown(path)):
@@ -277,8 +285,8 @@ def _chunks_of(file: SealedFile, wanted: Wanted) -> range:
 
 
 def _batches(jobs: list[_Job]) -> list[list[_Job]]:
-    large = [job for job in jobs if job[0].size >= BLOCK_BYTES]
-    small = [job for job in jobs if job[0].size < BLOCK_BYTES]
+    large = [job for job in jobs if job[0].size >= LARGE_BYTES]
+    small = [job for job in jobs if job[0].size < LARGE_BYTES]
     return [[job] for job in large] + [small[at : at + 128] for at in range(0, len(small), 128)]
 
 

@@ -1,8 +1,8 @@
 """One read of a file gives its SHA-256, the BLAKE3 of each 64 MiB chunk, and, if wanted, a copy.
 
-What is hashed is what is written: both come from the same buffer. Large files are read by a second
-thread, which also does BLAKE3 and the writing, so that SHA-256 alone sets the pace; many files are
-spread over all cores.
+What is hashed is what is written: both come from the same buffer. Files are spread over all cores; if
+there are fewer large ones than cores, each is read ahead by a second thread, which also does BLAKE3
+and the writing, so that SHA-256 alone sets the pace.
 """
 
 import enum
@@ -20,7 +20,10 @@ from pratique.core.ids import Digest, RelPath, shown
 from pratique.core.progress import Progress, Quiet
 from pratique.errors import StorageError
 
-BLOCK_BYTES: Final = 4 * 2**20
+BLOCK_BYTES: Final = 256 * 1024
+"""Stays in a core's own cache between one digest and the next."""
+AHEAD_BYTES: Final = 2**20
+LARGE_BYTES: Final = 8 * 2**20
 _BATCH_FILES: Final = 128
 
 Sink = Callable[[memoryview], None]
@@ -50,18 +53,20 @@ def measure(
     path: RelPath,
     wanted: Wanted,
     *,
+    ahead: bool = False,
     sink: Sink | None = None,
     progress: Progress | None = None,
 ) -> Measured:
     """Read an open file from its start to its end, once.
 
-    `sink` is given every block in order, from the buffer that is hashed.
+    `ahead` spends a second thread on it. `sink` is given every block in order, from the buffer that
+    is hashed.
     Raises StorageError if reading fails. Errors of the sink pass through.
     """
     whole = hashlib.sha256()
     chunks = _Chunks(wanted)
     size = 0
-    for block in _blocks(descriptor, path, chunks, sink):
+    for block in _blocks(descriptor, path, chunks, sink, ahead=ahead):
         whole.update(block)
         size += len(block)
         if progress is not None:
@@ -101,7 +106,7 @@ class _Chunks:
 
 
 def _blocks(
-    descriptor: int, path: RelPath, chunks: _Chunks, sink: Sink | None
+    descriptor: int, path: RelPath, chunks: _Chunks, sink: Sink | None, *, ahead: bool
 ) -> Iterator[memoryview]:
     """Yield the file's blocks. Each was given to `chunks` and `sink` before it is yielded."""
 
@@ -113,20 +118,22 @@ def _blocks(
         return block
 
     size = os.fstat(descriptor).st_size
-    if size >= BLOCK_BYTES:
+    if ahead and size >= LARGE_BYTES:
         yield from _read_ahead(fill)
         return
-    room = size + 1  # one more than it says, so that a file that grew is seen to
-    while block := fill(bytearray(room)):
+    # One more than it says, so that the end of a small file is seen in the same read.
+    buffer = bytearray(min(size + 1, BLOCK_BYTES))
+    while block := fill(buffer):
         yield block
-        if len(block) < room:
+        if len(block) < len(buffer):
             return
-        room = 64 * 1024
+        if len(buffer) < BLOCK_BYTES:  # it grew
+            buffer = bytearray(BLOCK_BYTES)
 
 
 def _read_ahead(fill: Callable[[bytearray], memoryview]) -> Iterator[memoryview]:
     """Yield blocks, filling one buffer while the other is used."""
-    now, spare = bytearray(BLOCK_BYTES), bytearray(BLOCK_BYTES)
+    now, spare = bytearray(AHEAD_BYTES), bytearray(AHEAD_BYTES)
     block = fill(now)
     with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
         while block:
@@ -154,8 +161,8 @@ def _read_into(descriptor: int, path: RelPath, buffer: bytearray) -> int:
 class Work(Protocol):
     """What to do for one file: returns how it was measured. Runs in a worker thread."""
 
-    def __call__(self, path: RelPath) -> Measured:
-        """Open, measure and return."""
+    def __call__(self, path: RelPath, *, ahead: bool) -> Measured:
+        """Open, measure (reading `ahead` or not) and return."""
         ...
 
 
@@ -171,14 +178,17 @@ def measure_all(
     Large files go first and alone, small ones in batches. The first error stops the rest.
     """
     (progress or Quiet()).begin(what, sum(size for _, size in paths))
-    large = sorted((p for p in paths if p[1] >= BLOCK_BYTES), key=lambda p: -p[1])
-    small = [p for p in paths if p[1] < BLOCK_BYTES]
+    large = sorted((p for p in paths if p[1] >= LARGE_BYTES), key=lambda p: -p[1])
+    small = [p for p in paths if p[1] < LARGE_BYTES]
+    ahead = len(large) < cores()
     batches = [[path] for path, _ in large]
     batches += [
         [path for path, _ in small[at : at + _BATCH_FILES]]
         for at in range(0, len(small), _BATCH_FILES)
     ]
-    found = {m.path: m for m in on_all_cores(batches, lambda b: [work(path) for path in b])}
+    found = {
+        m.path: m for m in on_all_cores(batches, lambda b: [work(path, ahead=ahead) for path in b])
+    }
     return [found[path] for path, _ in paths]
 
 

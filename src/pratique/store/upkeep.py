@@ -110,9 +110,9 @@ def _hash_objects(
 ) -> list[tuple[Digest, bool]]:
     with tree.opened_folder(store.root / "objects") as folder:
 
-        def work(path: RelPath) -> Measured:
+        def work(path: RelPath, *, ahead: bool) -> Measured:
             with tree.opened(folder, path) as descriptor:
-                return measure(descriptor, path, Wanted.SHA256, progress=progress)
+                return measure(descriptor, path, Wanted.SHA256, ahead=ahead, progress=progress)
 
         sizes = [(RelPath(f"{p.parent.name}/{p.name}"), p.lstat().st_size) for p in paths]
         measured = measure_all(sizes, work, progress=progress, what="checking the store")

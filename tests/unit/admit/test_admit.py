@@ -410,15 +410,15 @@ def test_difference_of_two_versions(world: World) -> None:
 
 
 def test_concurrent_admissions(world: World) -> None:
-    bundles = [world.bundle(f"m{n}", {**FILES, "own.txt": b"%d" % n}) for n in range(3)]
+    bundles = [world.bundle(f"m{n}", {**FILES, "own.txt": b"%d" % n}) for n in range(6)]
     context = multiprocessing.get_context("fork")
     jobs = [context.Process(target=world.admit, args=(b,)) for b in bundles * 2]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join(60)
-    assert [job.exitcode for job in jobs] == [0] * 6
+    assert [job.exitcode for job in jobs] == [0] * 12
     store = open_store(world.home)
     assert check_store(store) == []
-    for number in range(3):
+    for number in range(6):
         open_admitted(world.home, f"m{number}", now=NOW, policy=POLICY)

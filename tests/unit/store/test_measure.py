@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import blake3
@@ -23,6 +22,8 @@ KIB = 1024
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks and chunks of a size that a test can write."""
     monkeypatch.setattr(measuring, "BLOCK_BYTES", 4 * KIB)
+    monkeypatch.setattr(measuring, "AHEAD_BYTES", 4 * KIB)
+    monkeypatch.setattr(measuring, "LARGE_BYTES", 8 * KIB)
     monkeypatch.setattr(measuring, "CHUNK_BYTES", 16 * KIB)
 
 
@@ -31,7 +32,7 @@ def expected(data: bytes, chunk: int) -> tuple[str, tuple[str, ...]]:
     return hashlib.sha256(data).hexdigest(), tuple(blake3.blake3(p).hexdigest() for p in pieces)
 
 
-def measured(path: Path, wanted: Wanted = Wanted.BOTH, **options: Callable[..., None]) -> Measured:
+def measured(path: Path, wanted: Wanted = Wanted.BOTH, **options: object) -> Measured:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return measure(descriptor, NAME, wanted, **options)  # type: ignore[arg-type]
@@ -43,13 +44,14 @@ EDGES = [0, 1, 4 * KIB - 1, 4 * KIB, 4 * KIB + 1, 16 * KIB - 1, 16 * KIB, 16 * K
 
 
 @pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("size", EDGES)
-def test_digests_and_copy(tmp_path: Path, size: int) -> None:
+def test_digests_and_copy(tmp_path: Path, size: int, ahead: bool) -> None:
     data = os.urandom(size)
     path = tmp_path / "file"
     path.write_bytes(data)
     copy = bytearray()
-    found = measured(path, sink=copy.extend)
+    found = measured(path, sink=copy.extend, ahead=ahead)
     whole, chunks = expected(data, 16 * KIB)
     assert (found.size, found.sha256, found.chunks) == (size, whole, chunks)
     assert bytes(copy) == data
@@ -110,8 +112,9 @@ def test_file_that_grows_while_it_is_read(data: bytes, more: int) -> None:
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("size", [100, 40 * KIB])
+@pytest.mark.parametrize("ahead", [False, True])
 def test_read_error_is_a_storage_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, ahead: bool
 ) -> None:
     (tmp_path / "file").write_bytes(bytes(size))
 
@@ -120,40 +123,41 @@ def test_read_error_is_a_storage_error(
 
     monkeypatch.setattr(measuring.os, "readv", fail)
     with pytest.raises(StorageError, match="cannot be read") as caught:
-        measured(tmp_path / "file")
+        measured(tmp_path / "file", ahead=ahead)
     assert "damaged" in caught.value.hint
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("size", [100, 40 * KIB])
-def test_error_of_the_sink_comes_through(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_error_of_the_sink_comes_through(tmp_path: Path, size: int, ahead: bool) -> None:
     (tmp_path / "file").write_bytes(bytes(size))
 
     def full(_: memoryview) -> None:
         raise StorageError("the disk is full")
 
     with pytest.raises(StorageError, match="full"):
-        measured(tmp_path / "file", sink=full)
+        measured(tmp_path / "file", sink=full, ahead=ahead)
 
 
 def test_results_are_in_the_order_asked_for() -> None:
     names = [RelPath(f"f{n:04}") for n in range(1000)]
     sizes = [(name, 2**23 if name.endswith("7") else 10) for name in names]
 
-    def work(path: RelPath) -> Measured:
+    def work(path: RelPath, *, ahead: bool) -> Measured:
         return Measured(path, 1, Digest("0" * 64), ())
 
     assert [m.path for m in measure_all(sizes, work)] == names
 
 
 def test_nothing_to_measure() -> None:
-    assert measure_all([], lambda path: pytest.fail("called")) == []
+    assert measure_all([], lambda path, ahead: pytest.fail("called")) == []
 
 
 def test_first_error_stops_the_rest() -> None:
     seen: list[RelPath] = []
 
-    def work(path: RelPath) -> Measured:
+    def work(path: RelPath, *, ahead: bool) -> Measured:
         seen.append(path)
         raise StorageError(f"{path} cannot be read")
 
@@ -176,7 +180,7 @@ def test_progress_adds_up_to_the_total(tmp_path: Path) -> None:
     count = Count()
     (tmp_path / "file").write_bytes(bytes(5 * 2**20))
 
-    def work(path: RelPath) -> Measured:
+    def work(path: RelPath, *, ahead: bool) -> Measured:
         return measured(tmp_path / path, progress=count)  # type: ignore[arg-type]
 
     measure_all([(NAME, 5 * 2**20)], work, progress=count)
