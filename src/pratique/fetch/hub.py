@@ -142,7 +142,7 @@ class _Take:
         for stage in (Stage.CODE_AND_CONFIG, Stage.HEADERS, Stage.TOKENIZER, Stage.CONTENT):
             self._bring(stages[stage], stage)
             if stage is Stage.HEADERS:
-                self._bring_heads([*stages[Stage.TOKENIZER], *stages[Stage.CONTENT]])
+                self._bring_heads(stages[Stage.CONTENT])
             self._judge(stage, listing)
         return self._finish()
 
