@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 from safetensors.numpy import load_file
-from tests.support import models
+from tests.support import model_tokenizers, models
 from tokenizers import Tokenizer
 
 
@@ -77,7 +77,7 @@ def test_byte_tokenizers_round_trip_any_text(tmp_path, kind):
         assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
-@pytest.mark.parametrize("kind", models.VOCABULARIES)
+@pytest.mark.parametrize("kind", model_tokenizers.VOCABULARIES)
 def test_tokenizer_ids_fit_the_count_returned(tmp_path, kind):
     ids = models.write_tokenizer(tmp_path, kind)
     vocab = Tokenizer.from_file(str(tmp_path / "tokenizer.json")).get_vocab()
