@@ -425,6 +425,32 @@ class LocalSigstore:
             "timestampAuthorities": [authority(self.tsa.chain)],
         }
 
+    def trust_config(self, url: str = "http://127.0.0.1:1", *, rekor: int = 1) -> dict:
+        """Return a client configuration whose services all lie at `url`."""
+        period = {"start": self.start.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+        def service(path: str, version: int) -> dict:
+            return {
+                "url": url + path,
+                "majorApiVersion": version,
+                "validFor": period,
+                "operator": "pratique tests",
+            }
+
+        return {
+            "mediaType": "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",
+            "trustedRoot": self.trusted_root(),
+            "signingConfig": {
+                "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
+                "caUrls": [service("", 1)],
+                "oidcUrls": [service("", 1)],
+                "rekorTlogUrls": [service("", rekor)],
+                "tsaUrls": [service("/timestamp", 1)] if rekor == 2 else [],
+                "rekorTlogConfig": {"selector": "ANY"},
+                "tsaConfig": {"selector": "ANY"},
+            },
+        }
+
     def sign(
         self,
         payload: bytes,

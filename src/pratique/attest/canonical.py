@@ -13,15 +13,17 @@ from pratique.errors import FormatError
 
 Json = dict[str, "Json"] | list["Json"] | str | int | bool | None
 
-# name -> (indent, item separator, key separator, escape non-ASCII)
-_LAYOUTS: Final[dict[str, tuple[int | None, str, str, bool]]] = {
-    "compact": (None, ",", ":", False),  # ours, and model_signing from 1.1
-    "spaced": (None, ", ", ": ", True),  # model_signing up to 1.0
-    "indent2": (2, ",", ": ", True),  # protobuf's JSON: payloads of model_signing
-    "indent4": (4, ",", ": ", True),  # the test vectors of the specification
+# name -> (indent, item separator, key separator, escape non-ASCII, text after the end)
+_LAYOUTS: Final[dict[str, tuple[int | None, str, str, bool, str]]] = {
+    "compact": (None, ",", ":", False, ""),  # ours, and model_signing from 1.1
+    "spaced": (None, ", ", ": ", True, ""),  # model_signing up to 1.0
+    "indent2": (2, ",", ": ", True, ""),  # protobuf's JSON in Python: payloads of model_signing
+    "indent4": (4, ",", ": ", True, "\n"),  # the test vectors of the specification
+    "go": (None, ", ", ":", False, ""),  # protobuf's JSON in Go: payloads
+    "go indented": (2, ",", ": ", False, "\n"),  # and files
 }
-PAYLOAD_LAYOUTS: Final = ("compact", "indent2")
-FILE_LAYOUTS: Final = ("compact", "spaced", "indent2", "indent4")
+PAYLOAD_LAYOUTS: Final = ("compact", "indent2", "go")
+FILE_LAYOUTS: Final = ("compact", "spaced", "indent2", "indent4", "go indented")
 
 
 def dump(value: object) -> bytes:
@@ -104,10 +106,9 @@ def _no_number(_text: str) -> NoReturn:
 
 
 def _written(value: Json, layout: str) -> bytes | None:
-    indent, item, key, ascii_only = _LAYOUTS[layout]
+    indent, item, key, ascii_only, end = _LAYOUTS[layout]
     try:
-        return json.dumps(
-            value, indent=indent, separators=(item, key), ensure_ascii=ascii_only
-        ).encode()
+        text = json.dumps(value, indent=indent, separators=(item, key), ensure_ascii=ascii_only)
+        return (text + end).encode()
     except (UnicodeEncodeError, RecursionError):  # a lone surrogate was escaped in the input
         return None
