@@ -18,7 +18,7 @@ _LAYOUTS: Final[dict[str, tuple[int | None, str, str, bool, str]]] = {
     "compact": (None, ",", ":", False, ""),  # ours, and model_signing from 1.1
     "spaced": (None, ", ", ": ", True, ""),  # model_signing up to 1.0
     "indent2": (2, ",", ": ", True, ""),  # protobuf's JSON in Python: payloads of model_signing
-    "indent4": (4, ",", ": ", True, "\n"),  # the test vectors of the specification
+    "indent4": (4, ",", ": ", False, "\n"),  # the test vectors of the specification
     "go": (None, ", ", ":", False, ""),  # protobuf's JSON in Go: payloads
     "go indented": (2, ",", ": ", False, "\n"),  # and files
 }
