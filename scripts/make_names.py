@@ -15,13 +15,12 @@ import pkgutil
 import re
 import sys
 import sysconfig
-from collections import Counter
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-import faker.providers.address as address
-import faker.providers.person as person
+from faker.providers import address, person
 
 from pratique.redact.skeleton import skeleton
 
@@ -67,7 +66,21 @@ def collect() -> tuple[set[bytes], set[bytes]]:
 
 
 PLACES = ("countries", "states", "provinces", "regions")
-PLACE_LOCALES = ("en_US", "en_GB", "en", "de_DE", "fr_FR", "es_ES", "es", "it_IT", "pt_BR", "nl_NL", "en_CA", "en_AU", "en_IN")
+PLACE_LOCALES = (
+    "en_US",
+    "en_GB",
+    "en",
+    "de_DE",
+    "fr_FR",
+    "es_ES",
+    "es",
+    "it_IT",
+    "pt_BR",
+    "nl_NL",
+    "en_CA",
+    "en_AU",
+    "en_IN",
+)
 _PLAIN_WORD = re.compile(r"(?<![\w.'`*-])[a-z]{2,}(?![\w'`*(-])")
 _LEAST = 2
 

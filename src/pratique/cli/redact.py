@@ -36,7 +36,7 @@ def command(*, jsonl: bool, spans: bool, key_file: Path | None, gazetteer: bool)
     if spans and not jsonl:
         raise click.UsageError("--spans needs --jsonl")
     redactor = Redactor(keys=_keys(key_file), gazetteer=gazetteer)
-    source = click.get_binary_stream("stdin")
+    source = sys.stdin.buffer
     if jsonl:
         _redact_lines(redactor, source, spans=spans)
     else:

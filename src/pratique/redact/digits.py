@@ -75,4 +75,4 @@ def attached(view: View, start: int, end: int) -> bool:
 
 
 def _wordlike(byte: int) -> bool:
-    return chr(byte).isalnum() and byte != 0x82 or byte == 0x5F
+    return (chr(byte).isalnum() and byte != 0x82) or byte == 0x5F

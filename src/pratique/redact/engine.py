@@ -27,7 +27,7 @@ MAX_DEPTH = 2
 _MAX_NESTED = 64
 
 
-class _OutOfTime(Exception):  # noqa: N818  a signal inside this module, not an error for users
+class _OutOfTime(Exception):
     """The processor time for one text is spent."""
 
 
@@ -49,7 +49,7 @@ class Redactor:
         gazetteer: bool = True,
         seconds: float = MAX_SECONDS,
     ) -> None:
-        from pratique.redact.detectors import registered  # noqa: PLC0415  RE2 loads when needed
+        from pratique.redact.detectors import registered  # noqa: PLC0415  compiled when first needed
 
         self._keys = keys
         self._detectors = tuple(registered(gazetteer=gazetteer) if detectors is None else detectors)
@@ -90,14 +90,14 @@ class Redactor:
         hidden = spoken_view(views[-1])
         for each in views if hidden is None else [*views, hidden]:
             for span in self._scan(each, deadline):
-                yield Span(*each.origin(span.start, span.end), span.type)
+                yield Span.of(each.origin(span.start, span.end), span.type)
         if depth >= MAX_DEPTH:
             return
         for each in views:
             runs = list(nested(each))
             if len(runs) > _MAX_NESTED:
                 # Too many to look into: what might hold something is treated as if it did.
-                yield from (Span(*each.origin(a, b), EntityType.SECRET) for a, b, _ in runs)
+                yield from (Span.of(each.origin(a, b), EntityType.SECRET) for a, b, _ in runs)
             elif runs:
                 # Decoded in place, so that the words around a run still announce what is in it.
                 yield from self._find(folded(each.rewritten(runs)), depth + 1, deadline)

@@ -93,7 +93,7 @@ class Choke:
         """Send what goes wrong in this loop's tasks and callbacks through the choke point."""
         loop.set_exception_handler(_on_loop_error)
 
-    def _set(self, owner: Any, name: str, value: object) -> None:
+    def _set(self, owner: object, name: str, value: object) -> None:
         before = getattr(owner, name)
         setattr(owner, name, value)
         self._undo.append(lambda: setattr(owner, name, before))
@@ -175,7 +175,7 @@ def _on_unraisable(args: "sys.UnraisableHookArgs") -> None:
         _log.error("exception that could not be raised", exc_info=info)
 
 
-def _on_warning(
+def _on_warning(  # noqa: PLR0917  the signature is that of warnings.showwarning
     message: Warning | str,
     category: type[Warning],
     filename: str,

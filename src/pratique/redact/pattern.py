@@ -8,7 +8,7 @@ the automaton.
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Protocol
 
 import re2
 
@@ -21,8 +21,52 @@ _MAX_REPEAT = 40
 _REPEAT = re.compile(r"\{(\d+),(\d+)\}")
 
 
+class Match(Protocol):
+    """What RE2 gives back, as far as it is used here."""
+
+    def start(self, group: int = 0) -> int:
+        """Where the group begins; -1 when it took no part."""
+        ...
+
+    def end(self, group: int = 0) -> int:
+        """Where the group ends."""
+        ...
+
+    def span(self, group: int = 0) -> tuple[int, int]:
+        """Where the group stands."""
+        ...
+
+    def group(self, group: int = 0) -> bytes:
+        """What the group matched."""
+        ...
+
+
+class Expression(Protocol):
+    """A compiled pattern over bytes."""
+
+    def finditer(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Iterator[Match]:
+        """Yield matches from left to right."""
+        ...
+
+    def match(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
+        """Return the match at ``pos``."""
+        ...
+
+    def search(self, text: bytes, pos: int = 0, endpos: int | None = None) -> Match | None:
+        """Return the first match."""
+        ...
+
+
+class TextExpression(Protocol):
+    """A compiled pattern over text, for scripts that a skeleton does not tell apart."""
+
+    def finditer(self, text: str, pos: int = 0, endpos: int | None = None) -> Iterator[Match]:
+        """Yield matches from left to right."""
+        ...
+
+
 @cache
-def _options(*, latin: bool) -> Any:
+def _options(*, latin: bool) -> object:
     options = re2.Options()
     options.max_mem = 32 << 20
     options.log_errors = False  # RE2 logs pieces of what it could not match
@@ -62,18 +106,20 @@ class Pattern:
     def __init__(self, source: str, *triggers: str, ignore_case: bool = False) -> None:
         self._source = source
         self._ignore_case = ignore_case
-        self._compiled: Any = None
+        self._compiled: Expression | None = None
         self.triggers = tuple(skeleton(t.lower()) for t in triggers)
 
     @property
-    def regexp(self) -> Any:
+    def regexp(self) -> Expression:
         """The compiled expression; compiled when first asked for."""
         if self._compiled is None:
             source = _encode(_opened(self._source), ignore_case=self._ignore_case)
-            self._compiled = re2.compile(source, options=_options(latin=True))
+            compiled: Expression = re2.compile(source, options=_options(latin=True))
+            self._compiled = compiled
+            return compiled
         return self._compiled
 
-    def matches(self, view: View, start: int = 0, end: int | None = None) -> Iterator[Any]:
+    def matches(self, view: View, start: int = 0, end: int | None = None) -> Iterator[Match]:
         """Yield RE2 matches from left to right, not overlapping."""
         if self.triggers:
             lowered = view.lowered
@@ -81,7 +127,7 @@ class Pattern:
                 return
         yield from self.regexp.finditer(view.skeleton, start, end)
 
-    def at(self, view: View, start: int, end: int | None = None) -> Any:
+    def at(self, view: View, start: int, end: int | None = None) -> Match | None:
         """Return the match that begins exactly at ``start``, or None."""
         return self.regexp.match(view.skeleton, start, end)
 
@@ -102,7 +148,7 @@ class Keywords:
         body = "|".join(_word(w) for w in sorted(latin, key=len, reverse=True))
         edge = r"(?:^|[^A-Za-z\xC0-\xFF])"
         self._latin = Pattern(rf"{edge}({body})", ignore_case=True) if latin else None
-        self._foreign: Any = None
+        self._foreign: TextExpression | None = None
 
     def hits(self, view: View) -> list[tuple[int, int]]:
         """Return where the words stand, sorted, as (start, end)."""
@@ -122,7 +168,8 @@ class Keywords:
         if self._foreign_words and not view.latin_only:
             if self._foreign is None:
                 body = "|".join(re2.escape(w.lower()) for w in self._foreign_words)
-                self._foreign = re2.compile(body, options=_options(latin=False))
+                foreign: TextExpression = re2.compile(body, options=_options(latin=False))
+                self._foreign = foreign
             for match in self._foreign.finditer(view.folded):
                 yield match.span()
 

@@ -9,6 +9,7 @@ strings, authorization and cookie headers and validation input are never written
 
 import json
 import logging
+import math
 import re
 import traceback
 from collections.abc import Mapping
@@ -89,7 +90,7 @@ class RecordRenderer:
         if record.stack_info:
             event["stack"] = _stack_places(record.stack_info)
 
-    def _value(self, key: str, value: object, depth: int) -> Any:
+    def _value(self, key: str, value: object, depth: int) -> object:
         """Redact a value in the light of its key: ``password`` beside it says what it is."""
         if value is None or isinstance(value, bool):
             return value
@@ -102,19 +103,11 @@ class RecordRenderer:
             return [self._value(key, v, depth + 1) for v in list(value)[:_MAX_ITEMS]]
         if isinstance(value, BaseException):
             return self._exception(value)
-        plain = (
-            value
-            if isinstance(value, str)
-            else repr(value)
-            if isinstance(value, bytes)
-            else str(value)
-        )
+        if isinstance(value, float) and not math.isfinite(value):
+            return str(value)
+        plain = value if isinstance(value, str) else str(value)
         redacted = self._beside(key, plain)
-        return (
-            value
-            if isinstance(value, (int, float)) and redacted == plain and value == value
-            else redacted
-        )
+        return value if isinstance(value, (int, float)) and redacted == plain else redacted
 
     def _beside(self, key: str, plain: str) -> str:
         alone = self.text(plain)

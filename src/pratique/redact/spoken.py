@@ -159,7 +159,7 @@ def _edits_of_bare_mail(view: View) -> list[Edit]:
 def _edits_of_spacing(view: View) -> list[Edit]:
     edits: list[Edit] = []
     for match in _SPACED.matches(view):
-        edits += _unspaced(view, *match.span(1), " ")
+        edits += _unspaced(view, match.span(1))
     if not edits:
         for pattern in _SPACED_BY:
             for match in pattern.matches(view):
@@ -168,18 +168,18 @@ def _edits_of_spacing(view: View) -> list[Edit]:
     return edits
 
 
-def _unspaced(view: View, start: int, end: int, space: str) -> list[Edit]:
+def _unspaced(view: View, bounds: tuple[int, int]) -> list[Edit]:
     """Drop single spaces; two or three spaces parted words, so one is kept."""
     edits: list[Edit] = []
-    text, at = view.text, start
+    at, end = bounds
     while at < end:
         stop = at
         while stop < end and view.skeleton[stop] == 0x20:
             stop += 1
         if stop > at:
-            edits.append((at, stop, "" if stop - at == 1 else space))
+            edits.append((at, stop, "" if stop - at == 1 else " "))
         at = stop + 1
-    return edits if text else []
+    return edits
 
 
 def _edits_of_digits(view: View) -> list[Edit]:

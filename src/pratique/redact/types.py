@@ -25,7 +25,7 @@ class EntityType(StrEnum):
     PERSON = "PERSON"
     ADDRESS = "ADDRESS"
     DATE_OF_BIRTH = "DATE_OF_BIRTH"
-    PASSPORT = "PASSPORT"  # noqa: S105  a kind of document, not a password
+    PASSPORT = "PASSPORT"
     NATIONAL_ID = "NATIONAL_ID"
     SECRET = "SECRET"  # noqa: S105  the name of a kind, not a secret
     URL_CREDENTIAL = "URL_CREDENTIAL"
@@ -40,6 +40,11 @@ class Span(NamedTuple):
     start: int
     end: int
     type: EntityType
+
+    @classmethod
+    def of(cls, bounds: tuple[int, int], kind: EntityType) -> "Span":
+        """Return the span over ``bounds``."""
+        return cls(bounds[0], bounds[1], kind)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The marked-up corpora: how much is covered, plain and hidden, and what is left alone."""
 
 import pytest
-from tests.support.redact_corpus import lines, marked, uncovered
 
 from pratique.redact import Redactor
+from tests.support.redact_corpus import lines, marked, uncovered
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def test_validation_errors_name_rules_not_input(choke, stream):
     try:
         Body.model_validate({"n": PROMPT})
     except pydantic.ValidationError as error:
-        logging.getLogger("x").error("422", exc_info=error)
+        logging.getLogger("x").exception("422", exc_info=error)
     assert events(stream)[0]["exception"][0]["text"] == "1 validation errors: n: int_parsing"
     assert "plum" not in stream.getvalue()
 

@@ -6,11 +6,10 @@ country as long as these follow.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import re2
 
-from pratique.redact.pattern import Keywords, Pattern
+from pratique.redact.pattern import Keywords, Match, Pattern, TextExpression
 from pratique.redact.skeleton import LETTER, UP
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
@@ -90,7 +89,7 @@ _BOX = Pattern(
 )
 _POST = r"(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z]\s?\d[A-Z]\d|\d{5}-\d{3,4}|\d{2}-\d{3}|\d{3}\s\d{2}|\d{4}-\d{3}|\d{4}\s?[A-Z]{2}(?:[^A-Za-z]|$)|(?:[A-Z]{1,2}-)?\d{4,6}|[A-Z]{3}\s?\d{4}|\d{3}-\d{4}|Eircode\s)"
 _UNIT = Pattern(
-    rf"[,\s]{{0,3}}(?:-\s)?(?:apt|apartment|apto|appt|app|suite|ste|unit|flat|floor|fl|room|rm|bldg|building|block|blk|#|wohnung|whg|piso|puerta|pta|planta|escalera|esc|bajo|interno|int|scala|bloco|bl|andar|casa|cs|etage|etg|stock|og|bus|bte|boite|batiment|bat|esc|m|lok|lgh|tv|th|daire|d|kat|k|no|ap|et|sc|кв|квартира|корп|корпус|к|стр|офис|оф|эт|под|пом|д|дом|tower|level|dept|depto|lot|lt|bsn|rt|rw|phong|tang|dpto|local|lote|manzana|mz|of|oficina|edificio|edif)\.?:?\s{{0,2}}#?[A-Za-z]?[\-]?\d{{0,5}}[A-Za-z0-9]{{0,2}}[o]?(?:\s?(?:floor|fl|piso|etage|andar|og|izq|dcha|kat|stock))?\.?(?:[,\s]|$)",
+    r"[,\s]{0,3}(?:-\s)?(?:apt|apartment|apto|appt|app|suite|ste|unit|flat|floor|fl|room|rm|bldg|building|block|blk|#|wohnung|whg|piso|puerta|pta|planta|escalera|esc|bajo|interno|int|scala|bloco|bl|andar|casa|cs|etage|etg|stock|og|bus|bte|boite|batiment|bat|esc|m|lok|lgh|tv|th|daire|d|kat|k|no|ap|et|sc|кв|квартира|корп|корпус|к|стр|офис|оф|эт|под|пом|д|дом|tower|level|dept|depto|lot|lt|bsn|rt|rw|phong|tang|dpto|local|lote|manzana|mz|of|oficina|edificio|edif)\.?:?\s{0,2}#?[A-Za-z]?[\-]?\d{0,5}[A-Za-z0-9]{0,2}[o]?(?:\s?(?:floor|fl|piso|etage|andar|og|izq|dcha|kat|stock))?\.?(?:[,\s]|$)",
     ignore_case=True,
 )
 _TOWN = rf"[{UP}][{LETTER}'\-.]*(?:(?:\s|-|/)(?:(?:de|del|della|di|da|do|dos|das|du|la|le|les|los|las|el|am|an|der|den|im|in|of|on|upon|the|sur|sous|en|les|ob|bei|v|pod|nad|nam|i|y|e|g\.|г\.)\s){{0,3}}[{UP}][{LETTER}'\-.]*){{0,3}}"
@@ -111,7 +110,7 @@ _SEGMENTS = (
     ),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}[A-Z]{{2,3}}[,\s]{{1,2}}{_POST}"),
     Pattern(rf"\s{_TOWN},?\s{{1,2}}{_POST}"),
-    Pattern(rf"\s\([A-Z]{{2}}\)"),
+    Pattern(r"\s\([A-Z]{2}\)"),
 )
 _MAX_SEGMENTS = 7
 _STOP = frozenset(
@@ -160,10 +159,10 @@ class AddressDetector:
         return [Span(start, end, EntityType.ADDRESS) for start, end in spans]
 
 
-_compiled: dict[str, Any] = {}
+_compiled: dict[str, TextExpression] = {}
 
 
-def _east() -> Any:
+def _east() -> TextExpression:
     """Compile when a text in such a script first comes by."""
     if "east" not in _compiled:
         options = re2.Options()
@@ -214,12 +213,12 @@ def _with_flat(view: View, start: int) -> int:
     return low + int(match.start(1)) if match else start
 
 
-def _real_french(view: View, match: Any) -> bool:
+def _real_french(view: View, match: Match) -> bool:
     words = view.skeleton[match.start() : match.end()].split()
     return len(words) >= 3 and (words[-1][:1].isupper() or len(words) >= 4)
 
 
-def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
+def _likely(view: View, pattern: Pattern, match: Match, more: int) -> bool:
     """Short street words are also other words; then a postcode or town must follow."""
     text = view.skeleton[match.start(1) : match.end(1)]
     if pattern is _TYPE_FIRST:
@@ -227,7 +226,7 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
         name = words[1:2]
         capital = (
             any(
-                chr(w[0]).isupper() or w[0] >= 0xC0 and w[0] < 0xE0 or 0x30 <= w[0] <= 0x39
+                chr(w[0]).isupper() or (w[0] >= 0xC0 and w[0] < 0xE0) or 0x30 <= w[0] <= 0x39
                 for w in words[1:-1]
             )
             if len(words) > 2
@@ -252,14 +251,12 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
             b"str",
             b"bd",
             b"tr",
-            b"str",
             b"ch",
             b"strada",
             b"pho",
             b"gang",
             b"nam",
             b"trg",
-            b"col",
             b"cesta",
             b"plaza",
             b"largo",
@@ -311,8 +308,7 @@ def _likely(view: View, pattern: Pattern, match: Any, more: int) -> bool:
         head = text.lower()
         return (
             more > 3
-            or b"box" in head[:8]
-            and head[:1] == b"p"
+            or (b"box" in head[:8] and head[:1] == b"p")
             or head.startswith(
                 (
                     b"postfach",
@@ -397,23 +393,13 @@ def _labelled(view: View) -> Iterator[tuple[int, int]]:
         body = view.skeleton[first:last]
         digits = sum(0x30 <= c <= 0x39 for c in body)
         letters = sum(chr(c).isalpha() or c >= 0x80 for c in body)
-        if (
-            not digits
-            or letters < 3
-            or b"://" in body
-            or body[:2] == b"0x"
-            or body.count(b".") >= 3
-            and b" " not in body.strip()
-        ):
+        host = body.count(b".") >= 3 and b" " not in body.strip()
+        if not digits or letters < 3 or b"://" in body or body[:2] == b"0x" or host:
             continue
-        if body.count(b" ") or body[0] >= 0x80:
-            if chr(body[0]).isupper() or 0x30 <= body[0] <= 0x39 or body[0] >= 0x80:
-                if (
-                    letters * 3 >= digits
-                    and (b"," in body or digits >= 1)
-                    and len(body.split()) <= 18
-                ):
-                    yield first, last
+        begins = chr(body[0]).isupper() or 0x30 <= body[0] <= 0x39 or body[0] >= 0x80
+        several = b" " in body or body[0] >= 0x80
+        if several and begins and letters * 3 >= digits and len(body.split()) <= 18:
+            yield first, last
 
 
 _NEXT_FIELD = Pattern(

@@ -68,13 +68,13 @@ class BirthDetector:
         """Return date spans; see `Detector.find`."""
         if not any(0x30 <= c <= 0x39 for c in view.skeleton):
             return []
-        found = [Span(*m.span(1), EntityType.DATE_OF_BIRTH) for m in _STAR.matches(view)]
-        for start, end in _WORDS.hits(view):
+        found = [Span.of(m.span(1), EntityType.DATE_OF_BIRTH) for m in _STAR.matches(view)]
+        for _, end in _WORDS.hits(view):
             if span := _date_after(view, end):
-                found.append(Span(*span, EntityType.DATE_OF_BIRTH))
+                found.append(Span.of(span, EntityType.DATE_OF_BIRTH))
         for start, _ in _BEFORE.hits(view):
             if span := _date_before(view, start):
-                found.append(Span(*span, EntityType.DATE_OF_BIRTH))
+                found.append(Span.of(span, EntityType.DATE_OF_BIRTH))
         return found
 
 

@@ -36,7 +36,7 @@ class CardDetector:
             if len(cluster.digits) < 12:
                 continue
             for first, last in _windows(view, cluster):
-                found.append(Span(*cluster.span(first, last), EntityType.CARD))
+                found.append(Span.of(cluster.span(first, last), EntityType.CARD))
         return found
 
 
@@ -58,7 +58,7 @@ def _windows(view: View, cluster: Cluster) -> Iterator[tuple[int, int]]:
                 break
 
 
-def _accepted(view: View, cluster: Cluster, first: int, last: int, valid: bool) -> bool:  # noqa: FBT001
+def _accepted(view: View, cluster: Cluster, first: int, last: int, valid: bool) -> bool:
     start, end = cluster.span(first, last)
     grouped = list(cluster.sizes(first, last))
     usual = grouped[:3] == [4, 4, 4] or grouped in ([4, 6, 5], [4, 6, 4])

@@ -47,8 +47,7 @@ class CookieDetector:
             token = view.skeleton[value:end]
             if not _CODE.at(view, value) and any(0x30 <= c <= 0x39 for c in token):
                 found.append(Span(match.start(1), end, EntityType.COOKIE))
-        for match in _CURL.matches(view):
-            found.append(Span(*match.span(2), EntityType.COOKIE))
+        found += [Span.of(match.span(2), EntityType.COOKIE) for match in _CURL.matches(view)]
         return found
 
 

@@ -54,11 +54,8 @@ def _whole(view: View, start: int, end: int) -> bool:
     if token[:2].lower() == b"0x":
         return len(set(token[2:].lower())) > 2
     if token[:1] in b"GSqpEU":
-        return (
-            len(token) == 56
-            and _WORDS.near(view, start, end)
-            or token[:1] in b"qpEU"
-            and _WORDS.near(view, start, end)
+        return (len(token) == 56 and _WORDS.near(view, start, end)) or (
+            token[:1] in b"qpEU" and _WORDS.near(view, start, end)
         )
     return any(0x30 <= c <= 0x39 for c in token)
 
@@ -78,8 +75,7 @@ def _is_base58(view: View, start: int, end: int) -> bool:
     if (
         before.isalnum()
         or after.isalnum()
-        or before in {b"_", b"-", b"+", b"/"}
-        and before != b"/"
+        or (before in {b"_", b"-", b"+", b"/"} and before != b"/")
         or after in {b"_", b"+"}
         or end - start > _MAX_BASE58
     ):

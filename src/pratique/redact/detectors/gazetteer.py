@@ -49,7 +49,7 @@ class GazetteerDetector:
                 continue
             words = words_of(view, *span)
             if len(words) >= 2 and (best := _known(view, words, lists)):
-                found.append(Span(*best, EntityType.PERSON))
+                found.append(Span.of(best, EntityType.PERSON))
         return found
 
 

@@ -41,7 +41,9 @@ class IpDetector:
         found = []
         if view.skeleton.count(b".") >= 3:
             found += [
-                Span(*m.span(), EntityType.IP) for m in _V4.matches(view) if _is_v4(view, *m.span())
+                Span.of(m.span(), EntityType.IP)
+                for m in _V4.matches(view)
+                if _is_v4(view, *m.span())
             ]
         if view.skeleton.count(b":") >= 2:
             for match in _V6.matches(view):

@@ -172,7 +172,7 @@ class KeyDetector:
     def find(self, view: View) -> list[Span]:
         """Return secret spans; see `Detector.find`."""
         found = [
-            Span(*m.span(1), EntityType.SECRET)
+            Span.of(m.span(1), EntityType.SECRET)
             for m in _KEYS.matches(view)
             if _varied(view, *m.span(1))
         ]
@@ -180,14 +180,14 @@ class KeyDetector:
         if b"AKIA" in view.skeleton or b"ASIA" in view.skeleton:
             # An access key id is seldom written without the key that belongs to it.
             found += [
-                Span(*m.span(1), EntityType.SECRET)
+                Span.of(m.span(1), EntityType.SECRET)
                 for m in _PAIR.matches(view)
                 if _varied(view, *m.span(1))
             ]
         for pattern in (_AWS, _AZURE, _WIREGUARD, _DOCKER_AUTH):
-            found += [Span(*m.span(1), EntityType.SECRET) for m in pattern.matches(view)]
+            found += [Span.of(m.span(1), EntityType.SECRET) for m in pattern.matches(view)]
         for match in _CLI.matches(view):
-            found.append(Span(*match.span(2), EntityType.SECRET))
+            found.append(Span.of(match.span(2), EntityType.SECRET))
         for match in _HEADER.matches(view):
             start, end = match.span(1)
             if not _PLACEHOLDER.at(view, start) and _dense(view.skeleton[start:end]):
@@ -211,8 +211,7 @@ class KeyDetector:
             at = close.end() if close else len(view.text)
             if _is_key_block(view.skeleton[match.end() : at]):
                 found.append(Span(match.start(), at, EntityType.SECRET))
-        for match in _PUTTY.matches(view):
-            found.append(Span(*match.span(), EntityType.SECRET))
+        found += [Span.of(match.span(), EntityType.SECRET) for match in _PUTTY.matches(view)]
         return found
 
 

@@ -24,7 +24,7 @@ _WORDS = Keywords(
     "personnummer", "samordningsnummer", "fodselsnummer", "cpr", "cpr nummer", "cpr nr", "henkilotunnus", "hetu", "kennitala", "pps number", "ppsn", "pps", "personnr",
     "tc kimlik", "t.c. kimlik", "kimlik no", "kimlik numarasi", "tckn", "kimlik", "teudat zehut", "aadhaar", "aadhar", "uidai", "pan card", "pan number", "pan no", "pan", "nric", "fin", "mykad", "ic number", "no ktp", "ktp", "nik", "cnic", "philsys", "my number", "hkid", "sin", "sin number", "cccd", "cmnd", "can cuoc", "so cmnd", "umid", "sss number", "bvn",
     "инн", "снилс", "удостоверение личности", "иин", "рнокпп", "ідентифікаційний код", "іпн", "налоговый номер", "идентификационный номер",
-    "身份证", "身份证号", "身分證", "身份證", "身分証", "公民身份号码", "マイナンバー", "個人番号", "免許証番号", "運転免許", "주민등록번호", "주민번호", "외국인등록번호", "운전면허", "رقم الهوية", "الرقم القومي", "الهوية الوطنية", "رقم الإقامة", "תעודת זהות", "ת.ז", "ת״ז", "ת\"ז", "מספר זהות", "आधार", "पैन", "बैन", "บัตรประชาชน", "เลขประจำตัวประชาชน", "জাতীয় পরিচয়", "ρυθμός",
+    "身份证", "身份证号", "身分證", "身份證", "身分証", "公民身份号码", "マイナンバー", "個人番号", "免許証番号", "運転免許", "주민등록번호", "주민번호", "외국인등록번호", "운전면허", "رقم الهوية", "الرقم القومي", "الهوية الوطنية", "رقم الإقامة", "תעודת זהות", "ת.ז", "ת״ז", 'ת"ז', "מספר זהות", "आधार", "पैन", "बैन", "บัตรประชาชน", "เลขประจำตัวประชาชน", "জাতীয় পরিচয়", "ρυθμός",
 )  # fmt: skip
 _AFTER = Pattern(
     r"[\s:.#=\-()\[\]\"'\x01\x82\x85>|]{0,6}(?:(?:is|ist|est|es|e|jest|no|nr|number|num|nummer|numero|n|id|card|code|karta|lautet|on|for|na|номер|:|code|cislo|szam)[\s:.#=\-\"']{1,4}){0,3}"
@@ -144,17 +144,17 @@ class NationalDetector:
         for form in _FORMS:
             for match in form.pattern.matches(view):
                 start, end = match.span(1)
-                if not _decimal(view, start, end) and form.valid(
+                if not _decimal(view, end) and form.valid(
                     view.skeleton[start:end].decode("latin-1")
                 ):
                     found.append(Span(start, end, EntityType.NATIONAL_ID))
         for _, end in _WORDS.hits(view):
             if span := _announced(view, end):
-                found.append(Span(*span, EntityType.NATIONAL_ID))
+                found.append(Span.of(span, EntityType.NATIONAL_ID))
         return found
 
 
-def _decimal(view: View, start: int, end: int) -> bool:
+def _decimal(view: View, end: int) -> bool:
     after = view.skeleton[end : end + 2]
     return after[:1] in {b".", b"-", b"/"} and after[1:2].isalnum()
 

@@ -33,7 +33,7 @@ class PassportDetector:
     def find(self, view: View) -> list[Span]:
         """Return number spans; see `Detector.find`."""
         found = [
-            Span(*m.span(), EntityType.PASSPORT)
+            Span.of(m.span(), EntityType.PASSPORT)
             for m in _ZONE.matches(view)
             if b"<<" in m.group() or m.group().count(b"<") > 1
         ]
@@ -43,5 +43,5 @@ class PassportDetector:
                 word = view.skeleton[max(0, end - 5) : end].lower()
                 direct = match.start(1) - end <= 12
                 if direct or not (word.endswith((b" pas", b" pass"))):
-                    found.append(Span(*match.span(1), EntityType.PASSPORT))
+                    found.append(Span.of(match.span(1), EntityType.PASSPORT))
         return found

@@ -6,7 +6,7 @@ unless it is code, a placeholder or plain prose about passwords.
 
 from collections.abc import Iterator
 
-from pratique.redact.pattern import Keywords, Pattern
+from pratique.redact.pattern import Keywords, Match, Pattern
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
@@ -98,6 +98,29 @@ class PasswordDetector:
         return [Span(start, end, EntityType.SECRET) for start, end in spans]
 
 
+_WEAK_NAMES = frozenset(
+    b"token _token _key pass community secret pw credential credentials creds otp".split()
+)
+_NEVER_INSIDE = frozenset(b"pass pw otp creds psk community".split())
+
+
+def _is_other_name(view: View, match: Match, name: bytes) -> bool:
+    """Turn down names that go on or begin otherwise: passport, password_length, bypass."""
+    skeleton = view.skeleton
+    start, (more, end) = match.start(), match.span(1)
+    suffix = skeleton[more:end].strip(b"_").lower()
+    if skeleton[more : more + 1].islower() and suffix != b"s":
+        return True
+    if suffix == b"id":
+        return not name.startswith(b"access")
+    if suffix and _ELSEWHERE.regexp.match(suffix):
+        return True
+    if start and chr(skeleton[start - 1]).isalpha() and name in _NEVER_INSIDE:
+        return True
+    is_tag = skeleton[match.end() - 1 : match.end()] == b">"
+    return is_tag and b"<" not in skeleton[max(0, start - 40) : start]
+
+
 def _assigned(view: View) -> Iterator[tuple[int, int]]:
     read = 0  # what is part of a value announces no other: each character is read once
     for match in _STRONG.matches(view):
@@ -105,37 +128,7 @@ def _assigned(view: View) -> Iterator[tuple[int, int]]:
         if start < read:
             continue
         name = view.skeleton[start : match.start(1)].lower()
-        suffix = view.skeleton[match.start(1) : match.end(1)].strip(b"_").lower()
-        raw = view.skeleton[match.start(1) : match.start(1) + 1]
-        if raw.islower() and suffix != b"s":
-            continue  # passport, tokenizer, secretary
-        if suffix and _ELSEWHERE.regexp.match(suffix) and suffix not in {b"id"}:
-            continue
-        if suffix == b"id" and not name.startswith(b"access"):
-            continue
-        weak = name in {
-            b"token",
-            b"_token",
-            b"_key",
-            b"pass",
-            b"community",
-            b"secret",
-            b"pw",
-            b"credential",
-            b"credentials",
-            b"creds",
-            b"otp",
-        }
-        if (
-            start
-            and chr(view.skeleton[start - 1]).isalpha()
-            and name in {b"pass", b"pw", b"otp", b"creds", b"psk", b"community"}
-        ):
-            continue
-        if (
-            b">" == view.skeleton[match.end() - 1 : match.end()]
-            and view.skeleton[max(0, start - 40) : start].rfind(b"<") < 0
-        ):
+        if _is_other_name(view, match, name):
             continue
         if name.startswith(
             (b"passphrase", b"pass_phrase", b"seed", b"mnemonic", b"recovery", b"password")
@@ -143,7 +136,7 @@ def _assigned(view: View) -> Iterator[tuple[int, int]]:
             yield phrase
         elif value := _value(view, match.end()):
             read = value[1]
-            if not weak or _dense(view, *value):
+            if name not in _WEAK_NAMES or _dense(view, *value):
                 yield value
 
 
@@ -162,14 +155,16 @@ def _said(view: View) -> Iterator[tuple[int, int]]:
         read = value[1]
         if phrase := _phrase(view, at):
             yield phrase
-        elif _tells(view, *value) or (
-            link
-            and link.group().strip().endswith((b":", b"="))
-            and value[1] - value[0] >= _MIN_SAID
-            and _ends(view, value[1])
-        ):
-            if not _word_is(view, end, b"login") or _dense(view, *value):
-                yield value
+        elif (
+            _tells(view, *value)
+            or (
+                link
+                and link.group().strip().endswith((b":", b"="))
+                and value[1] - value[0] >= _MIN_SAID
+                and _ends(view, value[1])
+            )
+        ) and (not _word_is(view, end, b"login") or _dense(view, *value)):
+            yield value
 
 
 def _codes(view: View) -> Iterator[tuple[int, int]]:
@@ -182,8 +177,8 @@ def _codes(view: View) -> Iterator[tuple[int, int]]:
                 continue
         match = _CODE_DIGITS.at(view, at)
         if match and (len(match.group(1)) > _MIN_SAID or view.lowered[start : start + 2] == b"cv"):
-            start, end = match.span(1)
-            yield start, end + (view.skeleton[end : end + 1] in {b"#", b"*"})
+            first, last = match.span(1)
+            yield first, last + (view.skeleton[last : last + 1] in {b"#", b"*"})
 
 
 _FLAG = Pattern(
@@ -204,12 +199,15 @@ def _options(view: View) -> Iterator[tuple[int, int]]:
     for match in _FLAG.matches(view):
         start, end = match.span(2)
         flag = view.skeleton[match.start() : match.start(1)].strip().lower()
-        if not _harmless(view, start, end) and (
-            flag.startswith((b"--pass", b"sshpass", b"mysql", b"maria", b"identified"))
-            or _dense(view, start, end)
+        if (
+            not _harmless(view, start, end)
+            and (
+                flag.startswith((b"--pass", b"sshpass", b"mysql", b"maria", b"identified"))
+                or _dense(view, start, end)
+            )
+            and (flag != b"-a" or b"redis" in view.skeleton[max(0, start - 80) : start])
         ):
-            if flag != b"-a" or b"redis" in view.skeleton[max(0, start - 80) : start]:
-                yield start, end
+            yield start, end
     for match in _HTTP_FIELD.matches(view):
         if not _harmless(view, *match.span(1)):
             yield match.span(1)

@@ -4,7 +4,9 @@ The rule: a title, an introduction, a label, a greeting or a closing announces a
 capitalised word alone is never one.
 """
 
+import itertools
 from collections.abc import Iterator
+from itertools import takewhile
 
 from pratique.redact.names import CASELESS, LAST_FIRST, LOWER, NAME, NOT_NAMES, trimmed, words_of
 from pratique.redact.pattern import Keywords, Pattern
@@ -16,7 +18,7 @@ _TITLES = Keywords(
     "mr", "mrs", "ms", "miss", "mx", "dr", "doctor", "prof", "professor", "sir", "madam", "lady", "lord", "rev", "reverend", "father", "capt", "captain", "sgt", "sergeant", "lt", "col", "gen", "judge", "justice", "senator", "nurse", "attorney", "detective", "inspector", "officer", "aunt", "uncle", "mister", "messrs",
     "herr", "herrn", "frau", "fraulein", "hr", "fr", "dipl.-ing", "dipl-ing", "monsieur", "madame", "mademoiselle", "mme", "mlle", "docteur", "maitre", "senor", "senora", "senorita", "sr", "sra", "srta", "don", "dona", "doctora", "dra", "signor", "signora", "signorina", "signore", "sig", "sig.ra", "dott", "dott.ssa", "dottor", "dottoressa", "avv", "ing",
     "senhor", "senhora", "dom", "doutor", "doutora", "meneer", "mevrouw", "mevr", "dhr", "mw", "de heer", "pan", "pani", "panu", "pana", "herra", "rouva", "fru", "fröken", "froken", "pan", "paní", "domnul", "doamna", "dl", "dna", "bay", "bayan", "sayin", "bapak", "ibu", "pak", "bu", "ong", "ba", "anh", "chi", "gospodin", "gospoda", "gospodja", "kyrios", "kyria", "shri", "smt", "sri",
-    "г-н", "г-жа", "господин", "госпожа", "гражданин", "гражданка", "доктор", "профессор", "пан", "пані", "пані", "господине", "товарищ", "κύριος", "κυρία", "κ.", "السيد", "السيدة", "الدكتور", "الدكتورة", "الأستاذ", "الأستاذة", "الآنسة", "מר", "גברת", "גב׳", "ד״ר", "ד\"ר", "श्री", "श्रीमती", "डॉ", "डॉ.", "คุณ", "นาย", "นาง", "นางสาว", "ด.ช.",
+    "г-н", "г-жа", "господин", "госпожа", "гражданин", "гражданка", "доктор", "профессор", "пан", "пані", "пані", "господине", "товарищ", "κύριος", "κυρία", "κ.", "السيد", "السيدة", "الدكتور", "الدكتورة", "الأستاذ", "الأستاذة", "الآنسة", "מר", "גברת", "גב׳", "ד״ר", 'ד"ר', "श्री", "श्रीमती", "डॉ", "डॉ.", "คุณ", "นาย", "นาง", "นางสาว", "ด.ช.",
 )  # fmt: skip
 _INTRO = Keywords(
     "my name is", "my name's", "name is", "names is", "i am called", "i'm called", "my full name is", "full name", "fullname", "the name is", "legal name", "named", "call me", "known as", "goes by", "signed by", "signed", "yours truly", "attn", "attention", "c/o",
@@ -88,6 +90,43 @@ _HONORIFIC = (
     "博士",
 )
 _HAN_STOP = "我你他她的是在了和有人们這这那您請请谢們对对于与及说給给跟为為个個名叫很"
+_HANGUL_TAILS = (
+    "입니다",
+    "이라고",
+    "라고",
+    "이고",
+    "이며",
+    "이에요",
+    "예요",
+    "님",
+    "씨",
+    "의",
+    "은",
+    "는",
+    "이",
+    "가",
+)
+_WORD_STOPS = frozenset(
+    {
+        "है",
+        "हैं",
+        "و",
+        "من",
+        "في",
+        "את",
+        "ואני",
+        "אני",
+        "وأنا",
+        "ครับ",
+        "ค่ะ",
+        "และ",
+        "और",
+        "को",
+        "ने",
+        "رقم",
+        "المريض",
+    }
+)
 _MAX_HAN = 4
 _MAX_NAME = 160
 
@@ -159,79 +198,40 @@ def _is_name(view: View, start: int, end: int) -> bool:
     if after[:1].isdigit():
         return False
     word = skeleton[start:end]
-    inner = sum(
-        1 for a, b in zip(word, word[1:], strict=False) if 0x61 <= a <= 0x7A and 0x41 <= b <= 0x5A
-    )
+    inner = sum(1 for a, b in itertools.pairwise(word) if 0x61 <= a <= 0x7A and 0x41 <= b <= 0x5A)
     return inner == 0 or word[:2] in {b"Mc", b"Ma", b"De", b"Di", b"La", b"Le", b"O'", b"Van"}
 
 
 def _caseless(view: View, start: int, end: int) -> tuple[int, int] | None:
     """A name in a script without case: two to four characters of Han, or up to four words."""
-    text = view.text[start:end]
-    if _is_han(text[0]):
-        size = 0
-        while (
-            size < len(text)
-            and size < _MAX_HAN
-            and (_is_han(text[size]) or _is_kana(text[size]) or text[size] == " " and size)
-            and text[size] not in _HAN_STOP
-        ):
-            size += 1
-        stop = start + size
-        for mark in _HONORIFIC:
-            if (found := view.text.find(mark, start + 1, stop + 2)) > 0:
-                stop = min(stop, found)
-        while stop > start and view.text[stop - 1] == " ":
-            stop -= 1
-        return (start, stop) if stop - start >= 2 else None
-    if "\uac00" <= text[0] <= "\ud7a3":
-        word = text.split(" ")[0]
-        for tail in (
-            "입니다",
-            "이라고",
-            "라고",
-            "이고",
-            "이며",
-            "이에요",
-            "예요",
-            "님",
-            "씨",
-            "의",
-            "은",
-            "는",
-            "이",
-            "가",
-        ):
-            if word.endswith(tail) and len(word) - len(tail) >= 2:
-                word = word[: -len(tail)]
-                break
-        return (start, start + min(len(word), 5)) if len(word) >= 2 else None
-    words = text.split(" ")
-    stops = {
-        "है",
-        "हैं",
-        "و",
-        "من",
-        "في",
-        "את",
-        "ואני",
-        "אני",
-        "וأنا",
-        "وأنا",
-        "ครับ",
-        "ค่ะ",
-        "और",
-        "को",
-        "ने",
-        "رقم",
-        "المريض",
-    }
-    keep: list[str] = []
-    for word in words[:4]:
-        if word in stops:
-            break
-        keep.append(word)
+    first = view.text[start]
+    if _is_han(first):
+        return _han_name(view, start, end)
+    if "\uac00" <= first <= "\ud7a3":
+        return _hangul_name(view.text[start:end].split(" ")[0], start)
+    keep = list(takewhile(lambda w: w not in _WORD_STOPS, view.text[start:end].split(" ")[:4]))
     size = len(" ".join(keep))
+    return (start, start + size) if size >= 2 else None
+
+
+def _han_name(view: View, start: int, end: int) -> tuple[int, int] | None:
+    text = view.text
+    stop = start
+    while stop < min(end, start + _MAX_HAN) and text[stop] not in _HAN_STOP:
+        if not (_is_han(text[stop]) or _is_kana(text[stop]) or text[stop] == " "):
+            break
+        stop += 1
+    for mark in _HONORIFIC:
+        if (found := text.find(mark, start + 1, stop + 2)) > 0:
+            stop = min(stop, found)
+    while stop > start and text[stop - 1] == " ":
+        stop -= 1
+    return (start, stop) if stop - start >= 2 else None
+
+
+def _hangul_name(word: str, start: int) -> tuple[int, int] | None:
+    tail = next((t for t in _HANGUL_TAILS if word.endswith(t) and len(word) - len(t) >= 2), "")
+    size = min(len(word) - len(tail), 5)
     return (start, start + size) if size >= 2 else None
 
 
@@ -321,7 +321,7 @@ def _labelled(view: View) -> Iterator[tuple[int, int]]:
         word = view.skeleton[start:end].lower()
         quoted = separator is not None and view.skeleton[at - 1 : at] in {b'"', b"'"}
         mark = separator.group() if separator else b""
-        if b"-" in mark and b":" not in mark or (b"=" in mark and not quoted) or b">" in mark:
+        if (b"-" in mark and b":" not in mark) or (b"=" in mark and not quoted) or b">" in mark:
             least = 2
         else:
             least = 2 if word in _NEEDS_TWO else 1

@@ -6,8 +6,9 @@ the form but neither a code nor a word, at most `_MAX_ASKED` times for one text;
 the form alone decides, so that a hostile text is redacted more, not slower.
 """
 
+import itertools
 from functools import cache
-from typing import Any
+from types import ModuleType
 
 from pratique.redact.digits import Cluster, clusters
 from pratique.redact.pattern import Keywords, Pattern
@@ -84,7 +85,7 @@ class PhoneDetector:
                 start, end = _bounds(view, cluster, first, last)
                 if _is_glued(view, start, end):
                     continue
-                verdict = _form(view, cluster, first, last, start, end)
+                verdict = _form(view, cluster, (first, last), (start, end))
                 if verdict is None:
                     asked += 1
                     verdict = asked > _MAX_ASKED or _known(cluster.digits[first:last])
@@ -103,16 +104,12 @@ def _parts(view: View, cluster: Cluster) -> list[tuple[int, int]]:
             b"\n" in gap
             or b"," in gap
             or b"|" in gap
-            or b"(" in gap[1:]
-            and b")" not in gap
-            and begin - cuts[-1] >= 7
+            or (b"(" in gap[1:] and b")" not in gap and begin - cuts[-1] >= 7)
             or b"'" in gap
-        ):
-            cuts.append(begin)
-        elif gap in {b" / ", b" - "} and begin - cuts[-1] >= 7:
+        ) or (gap in {b" / ", b" - "} and begin - cuts[-1] >= 7):
             cuts.append(begin)
     cuts.append(len(cluster.digits))
-    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b - a >= 5]
+    return [(a, b) for a, b in itertools.pairwise(cuts) if b - a >= 5]
 
 
 def _bounds(view: View, cluster: Cluster, first: int, last: int) -> tuple[int, int]:
@@ -135,11 +132,8 @@ def _is_glued(view: View, start: int, end: int) -> bool:
     skeleton = view.skeleton
     before, after = skeleton[start - 1 : start] if start else b"", skeleton[end : end + 2]
     if before and (
-        chr(before[0]).isalnum()
-        and before != b"\x82"
-        or before in b"_$#@=/\\.%&"
-        and before != b"="
-        and not _tel_link(skeleton, start)
+        (chr(before[0]).isalnum() and before != b"\x82")
+        or (before in b"_$#@=/\\.%&" and before != b"=" and not _tel_link(skeleton, start))
     ):
         return not _WORDS.before(view, start, 3)
     if before == b"-" and skeleton[start - 2 : start - 1].isalnum():
@@ -155,8 +149,11 @@ def _tel_link(skeleton: bytes, start: int) -> bool:
     return skeleton[max(0, start - 10) : start].endswith((b"wa.me/", b"//"))
 
 
-def _form(view: View, cluster: Cluster, first: int, last: int, start: int, end: int) -> bool | None:
+def _form(
+    view: View, cluster: Cluster, part: tuple[int, int], place: tuple[int, int]
+) -> bool | None:
     """Decide by form and words; None when the numbering plans must be asked."""
+    (first, last), (start, end) = part, place
     digits = cluster.digits[first:last]
     size = len(digits)
     sizes = cluster.sizes(first, last)
@@ -211,7 +208,7 @@ def _has_code(digits: str) -> bool:
 
 
 @cache
-def _library() -> Any:
+def _library() -> ModuleType:
     import phonenumbers  # noqa: PLC0415  13 MB of tables, needed for few texts
 
     return phonenumbers

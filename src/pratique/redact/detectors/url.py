@@ -58,7 +58,7 @@ class UrlDetector:
         for match in _PARAMETER.matches(view):
             if match.start() >= at and (url := _around(view, match.start(), match.end())):
                 at = url[1]
-                found.append(Span(*url, EntityType.URL_CREDENTIAL))
+                found.append(Span.of(url, EntityType.URL_CREDENTIAL))
         return found
 
 
@@ -95,15 +95,11 @@ def _has_secret(view: View, start: int, end: int) -> bool:
     userinfo = rest.rpartition(b"@")[0]
     user, colon, password = userinfo.partition(b":")
     if not colon:
-        return (
-            len(user) >= 20
-            or scheme.startswith((b"http", b"ftp"))
+        return len(user) >= 20 or (
+            scheme.startswith((b"http", b"ftp"))
             and user not in {b"git", b"hg"}
             and b"/" not in user
         )
     at = start + token.index(password, len(scheme) + len(user)) if password else start
-    return bool(password or user) and not (
-        password
-        and _PLACEHOLDER.at(view, at, at + len(password))
-        and len(_PLACEHOLDER.at(view, at, at + len(password)).group()) == len(password)
-    )
+    hidden = _PLACEHOLDER.at(view, at, at + len(password)) if password else None
+    return bool(password or user) and (hidden is None or len(hidden.group()) < len(password))

@@ -1,9 +1,9 @@
 """What AddressDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.address import AddressDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """What CardDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.card import CardDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

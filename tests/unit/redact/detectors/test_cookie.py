@@ -1,9 +1,9 @@
 """What CookieDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.cookie import CookieDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

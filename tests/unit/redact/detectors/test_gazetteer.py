@@ -1,9 +1,9 @@
 """What GazetteerDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.gazetteer import GazetteerDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """What IpDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.ip import IpDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """What MacDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.mac import MacDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

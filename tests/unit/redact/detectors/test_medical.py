@@ -1,9 +1,9 @@
 """What MedicalDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.medical import MedicalDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

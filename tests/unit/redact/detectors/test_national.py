@@ -1,9 +1,9 @@
 """What NationalDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.national import NationalDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(

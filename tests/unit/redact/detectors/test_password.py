@@ -1,9 +1,9 @@
 """What PasswordDetector finds, and what only looks like it."""
 
 import pytest
-from tests.support.redact_corpus import values
 
 from pratique.redact.detectors.password import PasswordDetector
+from tests.support.redact_corpus import values
 
 
 @pytest.mark.parametrize(
