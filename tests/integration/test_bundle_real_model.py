@@ -73,7 +73,16 @@ def test_the_whole_way(shell: Shell, model: Path, tmp_path: Path) -> None:
     assert [row["state"] for row in listed] == ["ok"]
     shown = json.loads(shell.ok("show", "all-MiniLM-L6-v2", "--json"))
     assert shown["signatures_hold"]
-    assert any(f["path"] == "model/model.safetensors" for f in shown["files"])
+    carried = {f["path"] for f in shown["files"]}
+    assert carried >= {
+        "model/model.safetensors",
+        "evidence/verdict.json",
+        "evidence/findings.sarif",
+        "evidence/mlbom.cdx.json",
+        "evidence/report.html",
+        "evidence/tokenizer.json",
+    }
+    assert shown["tokenizer"]
     shell.ok("fsck")
 
     weights = bundle / "payload/model/model.safetensors"

@@ -31,13 +31,30 @@ from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
 from pratique.errors import FormatError, SealError, UsageError, VettingRefused
 from pratique.evidence.report import Report, html_report
+from pratique.evidence.sarif import sarif_json
 from pratique.evidence.sbom import mlbom
 from pratique.evidence.verdict import verdict_json
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
 from pratique.store.quarantine import hash_tree, open_snapshot, read_document
+from pratique.vet.roles import Role, role_of
 
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
+_NEVER_LOADED: Final = frozenset(
+    {Role.FOREIGN, Role.EVENTS, Role.CACHE, Role.NOTEBOOK, Role.SCRIPT, Role.MEDIA}
+)
+_OTHER_WEIGHTS: Final = frozenset(
+    {
+        Role.TORCH,
+        Role.FLAX,
+        Role.KERAS,
+        Role.SAVED_MODEL,
+        Role.TFLITE,
+        Role.ONNX,
+        Role.ONNX_DATA,
+    }
+)
+"""The same model for other runtimes, where it is here as safetensors too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +138,7 @@ def _sealing(
         policy=request.policy,
         clock=clock,
         evidence=_evidence(snapshot, verdict, clock),
-        left_behind={},
+        left_behind=unneeded(snapshot.manifest),
         absent=absent,
     )
 
@@ -150,10 +167,28 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
     report = Report(snapshot.label, facts, snapshot.manifest.files, verdict)
     return {
         "verdict.json": verdict_json(verdict),
+        "findings.sarif": sarif_json(verdict),
         "mlbom.cdx.json": mlbom(snapshot, clock),
         "report.html": html_report(report),
         **{name: text.encode() for name, text in verdict.evidence},
     }
+
+
+def unneeded(manifest: Manifest) -> dict[RelPath, str]:
+    """Files that nothing here loads, with the reason for leaving them behind.
+
+    What a model needs to run is carried, and so are its card, licence and documentation; anything
+    whose use is not known is carried too.
+    """
+    roles = {file.path: role_of(file.path) for file in manifest}
+    safe = Role.WEIGHTS in roles.values()
+    reasons: dict[RelPath, str] = {}
+    for path, role in roles.items():
+        if role in _NEVER_LOADED:
+            reasons[path] = f"nothing loads it ({role.value})"
+        elif safe and role in _OTHER_WEIGHTS:
+            reasons[path] = f"the model is here as safetensors ({role.value} left behind)"
+    return reasons
 
 
 def _prove_again(snapshot: Snapshot, absent: tuple[AbsentFile, ...], policy: Policy) -> None:

@@ -5,6 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+from pratique.core.bundle import AbsentFile
+from pratique.core.ids import Digest, RelPath
+from pratique.core.manifest import FileEntry, Manifest
+from pratique.errors import SealError
+from pratique.flows.sealing import unneeded
+from pratique.formats.bundle import parse_bundle_document
+from pratique.seal import seal as sealing_module
+from pratique.seal.seal import SealedBundle, recompute, seal
+from pratique.seal.staging import staging_for
+from pratique.store.quarantine import hash_tree
 from tests.support.bundles import (
     FILES,
     FIPS,
@@ -15,15 +26,6 @@ from tests.support.bundles import (
     sealing_of,
     write_tiny,
 )
-
-from pratique.core.bundle import AbsentFile
-from pratique.core.ids import RelPath
-from pratique.errors import SealError
-from pratique.formats.bundle import parse_bundle_document
-from pratique.seal import seal as sealing_module
-from pratique.seal.seal import SealedBundle, recompute, seal
-from pratique.seal.staging import staging_for
-from pratique.store.quarantine import hash_tree
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +227,16 @@ def test_evidence_name_that_climbs_is_refused(world: World, model: Path, tmp_pat
     with pytest.raises(Exception, match=r"'\.\.'"):
         sealed(world, model, tmp_path / "tiny.bundle", evidence={"../bundle.json": b"{}"})
     assert not (tmp_path / "tiny.bundle").exists()
+
+
+def test_what_nothing_loads_stays_behind() -> None:
+    files = [
+        "config.json", "model.safetensors", "tokenizer.json", "README.md", "LICENSE", "docs/use.md",
+        "logo.png", "custom.json", "data.csv",
+        "pytorch_model.bin", "onnx/model.onnx", "flax_model.msgpack", "tf_model.h5",
+        "openvino_model.bin", "runs/events.out.tfevents.1", "demo.ipynb", "train.sh",
+    ]  # fmt: skip
+    manifest = Manifest.of(FileEntry(RelPath(f), 1, Digest("ab" * 32)) for f in files)
+    assert set(unneeded(manifest)) == set(files[9:])
+    without = Manifest.of(f for f in manifest if not f.path.endswith(".safetensors"))
+    assert set(unneeded(without)) == set(files[13:])
