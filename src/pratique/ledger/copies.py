@@ -6,13 +6,16 @@ an event.
 """
 
 import hashlib
+import queue
 import subprocess
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from pratique.errors import StorageError
+from pratique.errors import PratiqueError, StorageError
+from pratique.ledger.events import CopyFailed, Line, Remark
 from pratique.ledger.folder import write_new
 
 _COMMAND_SECONDS: Final = 30
@@ -38,7 +41,7 @@ class DirectoryCopy:
     @property
     def name(self) -> str:
         """The directory."""
-        return f"directory {self.directory}"[:200]
+        return _plain(f"directory {self.directory}")
 
     def keep(self, size: int, note: bytes) -> None:
         """Write the note under its size."""
@@ -58,7 +61,7 @@ class CommandCopy:
     @property
     def name(self) -> str:
         """The program."""
-        return f"command {self.argv[0]}"[:200]
+        return _plain(f"command {self.argv[0]}")
 
     def keep(self, size: int, note: bytes) -> None:
         """Run the program; anything but exit code 0 within half a minute is a failure."""
@@ -76,6 +79,61 @@ class CommandCopy:
             raise StorageError(f"{self.argv[0]} did not run: {type(error).__name__}") from error
         if done.returncode != 0:
             raise StorageError(f"{self.argv[0]} ended with {done.returncode}")
+
+
+class Copier:
+    """Makes copies in a thread of its own, so that a slow place keeps no event waiting."""
+
+    def __init__(self, copies: Sequence[CheckpointCopy]) -> None:
+        self._copies = tuple(copies)
+        self._waiting: queue.Queue[tuple[int, bytes] | None] = queue.Queue()
+        self._failed: list[CopyFailed] = []
+        self._thread: threading.Thread | None = None
+
+    def hand_over(self, size: int, note: bytes) -> None:
+        """Have a checkpoint copied to every place; returns at once."""
+        if not self._copies:
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._work, name="checkpoint-copies", daemon=True
+            )
+            self._thread.start()
+        self._waiting.put((size, note))
+
+    def failed(self) -> list[CopyFailed]:
+        """What could not be copied since `forget` was last called."""
+        return list(self._failed)
+
+    def forget(self, count: int) -> None:
+        """The first so many failures are on record."""
+        del self._failed[:count]
+
+    def wait(self) -> None:
+        """Return when everything handed over was tried."""
+        if self._thread is not None:
+            self._waiting.join()
+
+    def close(self) -> None:
+        """End the thread; what waits is still tried."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _work(self) -> None:
+        while (task := self._waiting.get()) is not None:
+            for copy in self._copies:
+                try:
+                    copy.keep(*task)
+                except PratiqueError as error:
+                    failed = CopyFailed(copy=Line(copy.name), reason=Remark(error.message))
+                    self._failed.append(failed)
+            self._waiting.task_done()
+
+
+def _plain(text: str) -> str:
+    return ascii(text)[1:-1][:200]
 
 
 def on_paper(note: bytes) -> str:

@@ -11,7 +11,7 @@ The rules, in the order in which they are kept:
    `append_durable` and `append_batch` return after fdatasync: it survives the machine's. Threads
    that wait for the disk share one fdatasync (group commit).
 5. A checkpoint is signed only over events that are on the disk: when opening, every so many events
-   or seconds, at the end of a segment, when closing. Copies are made outside the lock.
+   or seconds, at the end of a segment, when closing. Copies are made by a thread of their own.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,15 +27,13 @@ from types import TracebackType
 from typing import Final, Self
 
 from pratique.core.ids import Digest
-from pratique.errors import LedgerNotIntact, PratiqueError, StorageError
-from pratique.ledger.copies import CheckpointCopy
+from pratique.errors import LedgerNotIntact, StorageError
+from pratique.ledger.copies import CheckpointCopy, Copier
 from pratique.ledger.cursor import Broken, Cursor
 from pratique.ledger.events import (
-    CopyFailed,
     Count,
     Event,
     Line,
-    Remark,
     Retention,
     Rotation,
     TornTail,
@@ -47,6 +45,8 @@ from pratique.ledger.record import Chain, render
 from pratique.ledger.segment_file import SegmentFile
 from pratique.ledger.signer import MAX_LEAVES, Signer
 
+_UNSIGNED_TIMES: Final = 4
+"""So many intervals may pass without a checkpoint when the signer fails; then nothing is taken."""
 _EVIDENCE: Final = "keep the files as they are and run `pratique log verify`"
 
 
@@ -82,15 +82,15 @@ class Ledger:
         self._folder = folder
         self._signer = signer
         self._settings = settings
-        self._copies = tuple(copies)
+        self._copier = Copier(copies)
         self._clock_ms = clock_ms
         self._lock = lock
         self._mutex = threading.RLock()
         self._chain = chain_of(signer)
         self._file = SegmentFile()
         self._pending: list[bytes] = []  # leaf hashes that the signer has not seen
-        self._to_copy: list[tuple[int, bytes]] = []
         self._signed_at = time.monotonic()
+        self._rotated = False  # the segment has ended, and the next was not begun yet
         self._segment: Segment
         self._cursor: Cursor
 
@@ -129,7 +129,6 @@ class Ledger:
         try:
             with ledger._mutex, ledger._alone():
                 ledger._begin()
-            ledger._make_copies()
         except BaseException:
             ledger._release()
             raise
@@ -141,10 +140,14 @@ class Ledger:
             if self._lock < 0:
                 return
             try:
+                self._copier.wait()
                 with self._alone():
                     self._follow()
+                    self._write_with_failures(())
                     self._checkpoint()
-                self._make_copies()
+                self._copier.wait()
+                with self._alone():
+                    self._write_with_failures(())
             finally:
                 self._release()
 
@@ -197,37 +200,32 @@ class Ledger:
 
     def checkpoint(self) -> bytes:
         """Sign a checkpoint over everything written so far and return the note."""
-        with self._mutex:
-            with self._alone():
-                self._follow()
-                size = self._checkpoint()
-            self._make_copies()
-            return self._folder.note(size)
+        with self._mutex, self._alone():
+            self._follow()
+            return self._folder.note(self._checkpoint())
 
     def retain(self, through: int, *, by: str) -> list[Path]:
         """Delete the whole segments that hold nothing from event `through` on; keep checkpoints.
 
         What was deleted is recorded first, durably and under a checkpoint. Returns the files.
         """
-        with self._mutex:
-            with self._alone():
-                self._follow()
-                segments = self._folder.segments()
-                kept = [s for s in segments[1:] if s.first <= through]
-                if not kept:
-                    return []
-                oldest = kept[-1]
-                self._write((Retention(through=Count(oldest.first), by=Line(by)),))
-                self._checkpoint()
-                gone = [s for s in segments if s.first < oldest.first]
-                try:
-                    for segment in gone:
-                        segment.path.unlink()
-                        segment.base_path.unlink(missing_ok=True)
-                    sync_dir(self._folder.segments_dir)
-                except OSError as error:
-                    raise StorageError(f"cannot delete a segment: {error.strerror}") from error
-            self._make_copies()
+        with self._mutex, self._alone():
+            self._follow()
+            segments = self._folder.segments()
+            kept = [s for s in segments[1:] if s.first <= through]
+            if not kept:
+                return []
+            oldest = kept[-1]
+            self._write((Retention(through=Count(oldest.first), by=Line(by)),))
+            self._checkpoint()
+            gone = [s for s in segments if s.first < oldest.first]
+            try:
+                for segment in gone:
+                    segment.path.unlink()
+                    segment.base_path.unlink(missing_ok=True)
+                sync_dir(self._folder.segments_dir)
+            except OSError as error:
+                raise StorageError(f"cannot delete a segment: {error.strerror}") from error
         return [segment.path for segment in gone]
 
     # --- inside the lock ---------------------------------------------------------------------
@@ -246,17 +244,28 @@ class Ledger:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def _append(self, events: Sequence[Event]) -> int:
-        with self._mutex:
-            with self._alone():
-                self._follow()
-                first = self._write(events)
+        with self._mutex, self._alone():
+            self._follow()
+            if len(self._pending) >= _UNSIGNED_TIMES * self._settings.checkpoint_events:
+                self._checkpoint()
+            first = self._write_with_failures(events)
+            # Written is written: if signing fails now, the next event tries again, and before
+            # long nothing more is taken without it.
+            with suppress(StorageError):
                 if self._file.offset >= self._settings.segment_bytes:
                     self._rotate()
                 elif self._due():
                     self._checkpoint()
-            if self._to_copy:
-                self._make_copies()
             return first
+
+    def _write_with_failures(self, events: Sequence[Event]) -> int:
+        """Write events behind what became of the copies; return the number of the first of them."""
+        failed = self._copier.failed()
+        if not (failed or events):
+            return self.size
+        first = self._write([*failed, *events]) + len(failed)
+        self._copier.forget(len(failed))
+        return first
 
     def _due(self) -> bool:
         return (
@@ -271,11 +280,10 @@ class Ledger:
         if opened.note is None:
             self._checkpoint()  # a log has a checkpoint before it has a segment
             self._start_segment()
-        elif opened.rotated:
-            self._file.open(self._segment.path, opened.offset, access=os.O_RDONLY)
-            self._start_segment()
         else:
-            self._file.open(self._segment.path, opened.offset)
+            access = os.O_RDONLY if opened.rotated else os.O_RDWR
+            self._file.open(self._segment.path, opened.offset, access=access)
+            self._rotated = opened.rotated
             self._follow()
             self._checkpoint()
 
@@ -295,25 +303,26 @@ class Ledger:
         if not self._segment.path.exists():
             write_new(self._segment.path, b"")
         self._file.open(self._segment.path, 0)
+        self._rotated = False
 
     def _follow(self) -> None:
         """Take in what other processes wrote since, and set a dead writer's half line aside."""
-        while self._file.size() != self._file.offset:
-            rotated = self._follow_segment()
-            if not rotated:
+        while True:
+            if self._rotated:
+                self._start_segment()
+            if self._file.size() == self._file.offset:
                 return
-            self._start_segment()
+            self._follow_segment()
 
-    def _follow_segment(self) -> bool:
+    def _follow_segment(self) -> None:
         if self._file.size() < self._file.offset:
             raise LedgerNotIntact(
                 f"the log was cut while it was open: {self._segment.path.name}", hint=_EVIDENCE
             )
-        kind = ""
         for line, whole in lines(self._segment.path, self._file.offset):
             if not whole:
                 self._set_aside(line)
-                return False
+                return
             try:
                 record, leaf = self._cursor.take(line)
             except Broken as error:
@@ -323,8 +332,7 @@ class Ledger:
                 ) from error
             self._pending.append(leaf)
             self._file.offset += len(line) + 1
-            kind = record.kind
-        return kind == Rotation.kind
+            self._rotated = record.kind == Rotation.kind
 
     def _set_aside(self, torn: bytes) -> None:
         digest = sha256(torn).hexdigest()
@@ -359,7 +367,7 @@ class Ledger:
         """End the segment: its last event, a checkpoint, read-only; then begin the next."""
         first = self._segment.first
         self._write((Rotation(first=Count(first), count=Count(self.size + 1 - first)),))
-        self._checkpoint()
+        self._rotated = True
         self._file.seal()
         self._start_segment()
 
@@ -372,33 +380,18 @@ class Ledger:
         if self._file.is_open:
             self._file.sync(size, self._written)
         note = b""
-        for start in range(0, max(len(self._pending), 1), MAX_LEAVES):
-            note = self._signer.extend(self._pending[start : start + MAX_LEAVES])
-        self._pending = []
+        for _ in range(0, max(len(self._pending), 1), MAX_LEAVES):
+            note = self._signer.extend(self._pending[:MAX_LEAVES])
+            del self._pending[:MAX_LEAVES]
         self._signed_at = time.monotonic()
         path = self._checkpoint_path(size)
         if not path.exists():
             write_new(path, note)
-            self._to_copy += [(size, note)] if self._copies else []
+            self._copier.hand_over(size, note)
         return size
 
-    # --- outside the lock --------------------------------------------------------------------
-
-    def _make_copies(self) -> None:
-        waiting, self._to_copy = self._to_copy, []
-        failed: list[Event] = []
-        for size, note in waiting:
-            for copy in self._copies:
-                try:
-                    copy.keep(size, note)
-                except PratiqueError as error:
-                    failed.append(CopyFailed(copy=Line(copy.name), reason=Remark(error.message)))
-        if failed and self._lock >= 0:
-            with self._alone():
-                self._follow()
-                self._write(failed)
-
     def _release(self) -> None:
+        self._copier.close()
         self._file.close()
         if self._lock >= 0:
             os.close(self._lock)

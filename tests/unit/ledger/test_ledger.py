@@ -381,9 +381,49 @@ def test_a_copy_that_fails_is_an_event_and_no_obstacle(tmp_path):
         CommandCopy([str(tmp_path / "absent")]),
     )
     with open_with(tmp_path / "log", *broken) as log:
-        log.append(request(0))
-        assert log.size >= 4
+        assert log.append(request(0)) >= 0
     assert kinds(Folder(tmp_path / "log")).count("copy_failed") >= 3
+    assert verify(Folder(tmp_path / "log")).stands
+
+
+class Stubborn:
+    """A signer that can be told to fail, as one that died would."""
+
+    def __init__(self):
+        self.real, self.works = signer(), True
+        self.key = self.real.key
+        self.resume = self.real.resume
+
+    def extend(self, leaves):
+        if not self.works:
+            raise StorageError("the log's signer is gone")
+        return self.real.extend(leaves)
+
+
+def write_until_refused(log):
+    while log.size < 100:
+        log.append(request(log.size))
+
+
+@pytest.mark.parametrize("segment_bytes", [20_000, 2**30])
+def test_without_its_signer_a_log_goes_on_for_a_while_and_then_takes_nothing(
+    tmp_path, segment_bytes
+):
+    stubborn = Stubborn()
+    few = Settings(checkpoint_events=2, checkpoint_seconds=1e9, segment_bytes=segment_bytes)
+    log = Ledger.open(tmp_path, stubborn, settings=few, clock_ms=ticking())
+    stubborn.works = False
+    while log.size < 5:
+        log.append(request(log.size))
+    with pytest.raises(StorageError, match="signer is gone"):
+        write_until_refused(log)
+    taken = kinds(Folder(tmp_path)).count("request")
+    assert taken < 12
+    stubborn.works = True
+    assert log.append(request(taken)) >= taken
+    log.close()
+    report = verify(Folder(tmp_path))
+    assert (report.state, kinds(Folder(tmp_path)).count("request")) == (State.INTACT, taken + 1)
 
 
 def test_paper_comes_back_and_a_slip_is_named(tmp_path):

@@ -6,8 +6,9 @@ import zipfile
 
 import pytest
 from safetensors.numpy import load_file
-from tests.support import model_tokenizers, models
 from tokenizers import Tokenizer
+
+from tests.support import model_tokenizers, models
 
 
 @pytest.mark.parametrize("architecture", models.ARCHITECTURES)
