@@ -112,6 +112,15 @@ def _rows(found: "Description") -> list[tuple[str, str]]:
             )
             for e in statement.approvals
         ]
-    if tokenizer := found.tokenizer():
-        rows.append(("tokenizer", str(tokenizer.get("fingerprint", "see --json"))))
+    rows += _tokenizers(found)
     return rows
+
+
+def _tokenizers(found: "Description") -> list[tuple[str, str]]:
+    summary = found.tokenizer() or {}
+    listed = summary.get("tokenizers")
+    return [
+        ("tokenizer", f"{one.get('family')}, {one.get('tokens')} tokens, {one.get('fingerprint')}")
+        for one in (listed if isinstance(listed, list) else ())
+        if isinstance(one, dict)
+    ]
