@@ -17,7 +17,7 @@ _ENABLE: Final = 0x40806685
 _MEASURE: Final = 0xC0046686
 _SHA256: Final = 1
 _BLOCK: Final = 4096
-_ENABLE_ARG: Final = struct.Struct("=IIIIQII11Q")
+_ENABLE_ARG: Final = struct.Struct("=IIIIQIIQ11Q")
 _DIGEST_HEAD: Final = struct.Struct("=HH")
 
 
@@ -28,7 +28,7 @@ def enable(path: Path) -> str | None:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        argument = _ENABLE_ARG.pack(1, _SHA256, _BLOCK, 0, 0, 0, 0, *([0] * 11))
+        argument = _ENABLE_ARG.pack(1, _SHA256, _BLOCK, *([0] * 16))
         with contextlib.suppress(OSError):  # EEXIST: on already; else measuring says None
             fcntl.ioctl(descriptor, _ENABLE, argument)
         return _measure(descriptor)
