@@ -50,7 +50,7 @@ from pratique.attest.tufset import (
     REVOKER,
     REVOKER_PATH,
 )
-from pratique.errors import FormatError, SealError, StorageError, UsageError
+from pratique.errors import FormatError, SealError, StorageError, UnreadableInput, UsageError
 
 LIFETIMES: Final[Mapping[str, timedelta]] = {
     "root": timedelta(days=5 * 365),
@@ -106,10 +106,10 @@ class Repository:
         return self._load(f"{self.root_version()}.root.json", Root)
 
     def root_version(self) -> int:
-        """Return the version of the newest root. Raises UsageError if this is no trust set."""
+        """Return the version of the newest root. Raises UnreadableInput if this is no trust set."""
         versions = [v for v in range(1, MAX_ROOTS) if (self._metadata / f"{v}.root.json").is_file()]
         if not versions:
-            raise UsageError(
+            raise UnreadableInput(
                 f"{self.directory} is not a trust set",
                 hint="make one with `pratique trust init DIR`",
             )

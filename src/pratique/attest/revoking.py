@@ -5,16 +5,17 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from pratique.attest.trustfile import Revocation, Revocations, first_problem
-from pratique.errors import UsageError
+from pratique.errors import FormatError, UsageError
 
 
 def revocation(*, kind: str, what: str, reason: str, at: datetime) -> Revocation:
     """Return a checked revocation. Raises UsageError if `what` is no id of that kind."""
     try:
         return Revocation.model_validate({"kind": kind, "id": what, "reason": reason, "at": at})
-    except ValidationError as error:
+    except (ValidationError, FormatError) as error:
+        problem = error.message if isinstance(error, FormatError) else first_problem(error)
         raise UsageError(
-            f"this cannot be revoked: {first_problem(error)}",
+            f"this cannot be revoked: {problem}",
             hint="give the whole id, 64 hex digits; for an identity the person's name or address",
         ) from error
 

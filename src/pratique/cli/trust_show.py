@@ -23,8 +23,8 @@ def show_set(ctx: Context, repository: "Repository", *, as_json: bool, quiet: bo
     """
     from pratique.attest.words import spell
 
-    trust = repository.trust()
     fingerprint = repository.fingerprint()
+    trust = repository.trust()
     names = {i.subject: p.name for p in trust.people for i in p.identities}
     pending = [
         {

@@ -1,0 +1,252 @@
+"""`pratique keys` and `pratique trust` as somebody types them."""
+
+import json
+
+import pytest
+
+from pratique.cli.main import run
+
+
+@pytest.fixture
+def shell(tmp_path, monkeypatch, capsys):
+    """Run commands in an empty directory with a home of its own; return code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRATIQUE_HOME", str(tmp_path / "home"))
+
+    def call(*arguments):
+        code = run(list(arguments))
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def words(shell, directory):
+    code, out, _ = shell("trust", "status", directory, "--json")
+    assert code == 0
+    return json.loads(out)["words"]
+
+
+def test_one_person(shell, tmp_path):
+    code, out, err = shell("keys", "new", "me")
+    assert (code, out) == (0, "me.key\n")
+    assert "not encrypted" in err
+    code, out, err = shell("trust", "init", "--solo", "set", "--key", "me.key")
+    assert (code, out) == (0, "set\n")
+    assert "One person vets, signs and administers" in " ".join(err.split())
+    code, out, err = shell("trust", "install", "set")
+    assert code == 2
+    assert "the first installation needs the root's fingerprint" in err
+    assert words(shell, "set") in " ".join(err.split())
+    code, out, _ = shell("trust", "install", "set", "--fingerprint", words(shell, "set"))
+    assert (code, out) == (0, f"{tmp_path / 'home' / 'trust'}\n")
+    code, out, _ = shell("trust", "status", "--json")
+    status = json.loads(out)
+    assert status["schema"] == "pratique.trust/v1"
+    assert status["single_person"] is True
+    assert status["age_days"] == 0
+    code, out, _ = shell("trust", "status")
+    assert "no second signature is needed" in out
+
+
+def make_keys(shell, *names):
+    for name in names:
+        assert shell("keys", "new", name)[0] == 0
+
+
+def test_a_team_signs_one_after_the_other(shell):
+    make_keys(shell, "ann", "bea", "cy")
+    code, _, err = shell(
+        *("trust", "init", "--team", "set", "--enclave", "harbour", "--approvals", "2"),
+        *("--vetter", "ann.pub", "--approver", "bea.pub", "--approver", "cy.pub"),
+        *("--admin", "bea.pub", "--admin", "cy.pub", "--key", "bea.key"),
+    )
+    assert code == 0
+    assert "a vetter and a different approver" in " ".join(err.split())
+    assert "unsigned     root: 1 more of cy" in err
+    assert shell("trust", "export", "set", "medium")[0] == 2
+    assert shell("trust", "sign", "set", "--key", "ann.key")[0] == 6
+    assert shell("trust", "sign", "set", "--key", "cy.key")[0] == 0
+    assert shell("trust", "export", "set", "medium")[:2] == (0, "medium\n")
+    assert shell("trust", "install", "medium", "--fingerprint", words(shell, "medium"))[0] == 0
+    code, out, _ = shell("trust", "status")
+    assert "approver     2 of: bea, cy" in out
+
+
+@pytest.fixture
+def team(shell):
+    make_keys(shell, "ann", "bea", "cy", "new")
+    code, _, _ = shell(
+        *("trust", "init", "--team", "set", "--vetter", "ann.pub", "--approver", "bea.pub"),
+        *("--admin", "bea.pub", "--revoker", "cy.pub", "--key", "bea.key", "--key", "cy.key"),
+    )
+    assert code == 0
+    assert shell("trust", "install", "set", "--fingerprint", words(shell, "set"))[0] == 0
+    return shell
+
+
+def status(shell):
+    code, out, _ = shell("trust", "status", "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_add_remove_and_thresholds(team):
+    key = ("--key", "bea.key")
+    assert (
+        team("trust", "add", "set", "--approver", "Cy=cy.pub", "--threshold", "approver=2", *key)[0]
+        == 0
+    )
+    assert team("trust", "add", "set", "--email", "vetter:dan=dan@x.test", *key)[0] == 0
+    assert (
+        team("trust", "add", "set", "--sigstore", "vetter:eve=eve@x.test,https://idp.test", *key)[0]
+        == 0
+    )
+    assert team("trust", "install", "set")[0] == 0
+    roles = status(team)["roles"]
+    assert roles["approver"] == {"threshold": 2, "holders": ["bea", "Cy"]}
+    assert roles["vetter"]["holders"] == ["ann", "dan", "eve"]
+    assert team("trust", "remove", "set", "--person", "Cy", *key)[0] == 2
+    assert team("trust", "add", "set", "--threshold", "approver=1", *key)[0] == 0
+    assert team("trust", "remove", "set", "--person", "Cy", *key)[0] == 0
+    assert team("trust", "remove", "set", "--person", "dan", "--role", "vetter", *key)[0] == 0
+    assert team("trust", "install", "set")[0] == 0
+    assert status(team)["roles"]["vetter"]["holders"] == ["ann", "eve"]
+
+
+def test_files(team, tmp_path):
+    (tmp_path / "p.toml").write_text("x = 1\n")
+    key = ("--key", "bea.key")
+    assert team("trust", "add", "set", "--file", "policies/strict.toml=p.toml", *key)[0] == 0
+    assert team("trust", "install", "set")[0] == 0
+    assert status(team)["policies"] == ["strict.toml"]
+    assert team("trust", "remove", "set", "--file", "policies/strict.toml", *key)[0] == 0
+    assert team("trust", "remove", "set", "--file", "policies/strict.toml", *key)[0] == 2
+    assert team("trust", "remove", "set", "--file", "trust.toml", *key)[0] == 2
+    assert team("trust", "add", "set", "--file", "x", *key)[0] == 2
+    assert team("trust", "add", "set", "--file", "policies/a.toml=absent", *key)[0] == 5
+    assert team("trust", "add", "set", *key)[0] == 2
+    assert team("trust", "remove", "set", *key)[0] == 2
+
+
+def test_revoke_and_lift(team):
+    key = ("--key", "bea.key")
+    code, out, _ = team(
+        "trust",
+        "revoke",
+        "set",
+        "identity",
+        "ann",
+        "--reason",
+        "left us",
+        "--since",
+        "2026-01-01",
+        *key,
+    )
+    assert (code, out) == (0, "set\n")
+    assert team("trust", "install", "set")[0] == 0
+    (entry,) = status(team)["revocations"]
+    assert (entry["id"], entry["at"]) == ("ann", "2026-01-01T00:00:00Z")
+    code, out, _ = team("trust", "status")
+    assert "revoked      identity ann since 2026-01-01: left us" in out
+    assert (
+        team("trust", "revoke", "set", "identity", "ann", "--reason", "back", "--lift", *key)[0]
+        == 0
+    )
+    assert team("trust", "install", "set")[0] == 0
+    assert status(team)["revocations"] == []
+    assert team("trust", "revoke", "set", "key", "abc", "--reason", "x", *key)[0] == 2
+
+
+def test_the_revokers_own_list(team):
+    code, _, _ = team(
+        *("trust", "revoke", "set", "bundle", "ab" * 32, "--reason", "bad weights"),
+        *("--as-revoker", "--key", "cy.key"),
+    )
+    assert code == 0
+    assert team("trust", "install", "set")[0] == 0
+    assert status(team)["revocations"][0]["id"] == "ab" * 32
+    assert (
+        team(
+            *("trust", "revoke", "set", "bundle", "ab" * 32, "--reason", "x"),
+            *("--as-revoker", "--lift", "--key", "cy.key"),
+        )[0]
+        == 2
+    )
+
+
+def test_rotate_and_renew(team):
+    code, _, _ = team(
+        "trust", "rotate", "set", "--admin", "new.pub", "--key", "bea.key", "--key", "new.key"
+    )
+    assert code == 0
+    assert team("trust", "install", "set")[0] == 0
+    assert status(team)["root_version"] == 2
+    assert team("trust", "sign", "set", "--renew", "--key", "bea.key")[0] == 6
+    assert team("trust", "sign", "set", "--key", "new.key")[0] == 0
+    assert team("trust", "install", "set")[0] == 0
+    assert team("trust", "rotate", "set", "--key", "new.key")[0] == 2
+    assert team("trust", "sign", "set")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("init", "set"),
+        ("init", "--solo", "--team", "set"),
+        ("init", "--solo", "set"),
+        ("init", "--team", "set", "--vetter", "ann.pub"),
+        ("init", "--team", "set", "--vetter", "ann.pub", "--approver", "bea.pub"),
+    ],
+)
+def test_misuse_exits_2(shell, arguments):
+    make_keys(shell, "ann", "bea")
+    code, out, err = shell("trust", *arguments)
+    assert (code, out) == (2, "")
+    assert "refused: " in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("status", "nowhere"), ("export", "nowhere", "to"), ("sign", "nowhere", "--key", "ann.key")],
+)
+def test_what_is_no_trust_set_exits_5(shell, arguments):
+    make_keys(shell, "ann")
+    code, out, err = shell("trust", *arguments)
+    assert (code, out) == (5, "")
+    assert "nowhere is not a trust set" in err
+
+
+def test_no_trust_installed(shell):
+    code, _, err = shell("trust", "status")
+    assert code == 11
+    assert "pratique trust install DIR" in " ".join(err.split())
+
+
+def test_encrypted_keys(shell, tmp_path):
+    (tmp_path / "pw").write_text("open sesame\nignored\n")
+    code, _, err = shell("keys", "new", "me", "--password-file", "pw")
+    assert code == 0
+    assert "not encrypted" not in err
+    assert (
+        shell("trust", "init", "--solo", "set", "--key", "me.key", "--password-file", "pw")[0] == 0
+    )
+    (tmp_path / "pw").write_text("wrong\n")
+    code, _, err = shell("trust", "sign", "set", "--key", "me.key", "--password-file", "pw")
+    assert code == 6
+    (tmp_path / "pw").write_text("")
+    assert shell("keys", "new", "you", "--password-file", "pw")[0] == 5
+    assert shell("keys", "new", "you", "--password-file", "absent")[0] == 5
+
+
+def test_keys_as_json_and_their_id(shell):
+    code, out, _ = shell("keys", "new", "me", "--algorithm", "ed25519", "--json")
+    made = json.loads(out)
+    assert code == 0
+    assert (made["schema"], made["public"]) == ("pratique.keys/v1", "me.pub")
+    code, out, _ = shell("keys", "id", "me.pub")
+    assert out.strip() == made["key_id"]
+    assert json.loads(shell("keys", "id", "me.pub", "--json")[1])["key_id"] == made["key_id"]
+    assert shell("keys", "id", "me.key")[0] == 5
+    assert shell("keys", "id", "absent")[0] == 5
+    assert shell("keys", "new", "me")[0] == 2
