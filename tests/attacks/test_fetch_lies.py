@@ -5,13 +5,18 @@ Background: huggingface_hub #3643 and #2364 (same-size corruption is kept under 
 """
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from pratique.core.ids import CommitSha
+from pratique.errors import FetchError, StorageError
+from pratique.fetch.api import RenamedRepository
+from pratique.fetch.pinning import HubRequest
+from pratique.flows.loopback_hub import Reply, Request, serving
 from tests.support.hub.world import (
     REPO,
     WEIGHTS,
@@ -27,12 +32,6 @@ from tests.support.hub.world import (
     with_headers,
     with_status,
 )
-
-from pratique.core.ids import CommitSha
-from pratique.errors import FetchError, StorageError
-from pratique.fetch.api import RenamedRepository
-from pratique.fetch.pinning import HubRequest
-from pratique.flows.loopback_hub import Reply, Request, serving
 
 OTHER = "f" * 40
 RESOLVE = f"/{REPO}/resolve/"
@@ -579,16 +578,16 @@ def test_a_git_server_that_fails_is_not_a_hub_without_git(world: World) -> None:
 def test_nothing_is_written_outside_the_home(world: World) -> None:
     """Every write of a fetch is below its home: the rest of the disk is read-only for the process."""
     before = {p: p.stat().st_mtime_ns for p in world.base.rglob("*")}
-    home_before = set(os.listdir(Path.home()))
-    cwd_before = set(os.listdir(Path.cwd()))
+    home_before = set(Path.home().iterdir())
+    cwd_before = set(Path.cwd().iterdir())
     snapshot = world.fetch()
     assert snapshot.model_dir.is_relative_to(world.home)
     for path, when in before.items():
         assert path.stat().st_mtime_ns == when or path == world.base
-    new = {p for p in world.base.rglob("*")} - before.keys()
+    new = set(world.base.rglob("*")) - before.keys()
     assert all(p == world.home or p.is_relative_to(world.home) for p in new)
-    assert set(os.listdir(Path.home())) == home_before
-    assert set(os.listdir(Path.cwd())) == cwd_before
+    assert set(Path.home().iterdir()) == home_before
+    assert set(Path.cwd().iterdir()) == cwd_before
 
 
 def test_a_second_fetch_at_once_is_told_to_wait(world: World) -> None:

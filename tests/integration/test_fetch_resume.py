@@ -88,9 +88,11 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(world: World) -> No
 def test_a_later_fetch_takes_up_what_an_earlier_one_left(world: World) -> None:
     world.lies = [only_whole(on(NAME, cut_after(300_000)))]
     world.lies.append(
-        lambda q, r: replace(r, body=iter(()), length=r.announced)
-        if q.headers.get("range", "").startswith("bytes=300000")
-        else r
+        lambda q, r: (
+            replace(r, body=iter(()), length=r.announced)
+            if q.headers.get("range", "").startswith("bytes=300000")
+            else r
+        )
     )
     with pytest.raises(FetchError, match=NAME):
         world.fetch()

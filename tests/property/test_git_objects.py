@@ -152,7 +152,13 @@ def test_a_tree_that_parses_is_rewritten_the_same(body: bytes) -> None:
     tree = Tree()
     modes = {kind: mode for mode, kind in KINDS.items()}
     for e in entries:
-        mode = 0o100755 if e.executable else modes[e.kind] if e.kind is not EntryKind.FILE else 0o100644
+        mode = (
+            0o100755
+            if e.executable
+            else modes[e.kind]
+            if e.kind is not EntryKind.FILE
+            else 0o100644
+        )
         tree.add(e.name.encode(), mode, e.id.encode())
     assert tree.as_raw_string() == body
 

@@ -398,6 +398,7 @@ class _Handler(BaseHTTPRequestHandler):
     """HTTP/1.1 around a pure function."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer waits for the client's delayed ACK
     answer: Callable[[Request], Reply]
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name

@@ -23,10 +23,7 @@ from pratique.formats.git_pack import apply_delta, read_pack
 
 ID = "1" * 40
 COMMIT = (
-    b"tree " + ID.encode() + b"\n"
-    b"author A <a@b> 1 +0000\n"
-    b"committer C <c@d> 2 -0130\n"
-    b"\nmessage\n"
+    b"tree " + ID.encode() + b"\nauthor A <a@b> 1 +0000\ncommitter C <c@d> 2 -0130\n\nmessage\n"
 )
 
 

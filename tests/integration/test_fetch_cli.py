@@ -1,0 +1,317 @@
+"""The commands as a person types them, with the real gate, against a loopback Hub."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pratique.cli.main import run
+from pratique.flows.loopback_hub import LoopbackHub
+from pratique.store.quarantine import open_snapshot
+from tests.support.hub.world import StubGate, write_tree
+from tests.support.models import write_llama, write_pickle_repo, write_remote_code_repo
+
+SAMPLE = Path(__file__).resolve().parents[2] / "bundles" / "sample"
+RECIPES = SAMPLE.parent
+
+
+class Cli:
+    """Runs `pratique …` in this process and keeps what it said."""
+
+    def __init__(self, home: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self.home = home
+        self._capture = capture
+
+    def __call__(self, *argv: object) -> tuple[int, str, str]:
+        code = run(["--home", str(self.home), *map(str, argv)])
+        said = self._capture.readouterr()
+        return code, said.out.strip(), said.err
+
+
+@pytest.fixture
+def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(tmp_path / "home", capsys)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what is not about the gate: one that passes everything, at once."""
+    monkeypatch.setattr("pratique.vet.LocalGate", lambda _policy: StubGate())
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    hub = LoopbackHub()
+    with hub.running() as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        yield hub
+
+
+def test_a_good_repository_is_fetched(cli: Cli, hub: LoopbackHub) -> None:
+    commit = hub.add("org/sample", SAMPLE)
+    code, out, err = cli("fetch", "org/sample")
+    assert code == 0, err
+    assert out == str(cli.home / "quarantine" / f"org--sample@{commit}")
+    assert "proof verified" in err
+    assert open_snapshot(Path(out)).source.commit == commit
+
+
+@pytest.mark.parametrize("revision", ["main", "v1", None])
+def test_branch_tag_and_commit(
+    quick: None, cli: Cli, hub: LoopbackHub, revision: str | None
+) -> None:
+    commit = hub.add("org/sample", SAMPLE)
+    hub.tag("org/sample", "v1", commit)
+    code, out, err = cli("fetch", f"org/sample@{revision or commit}", "--json")
+    assert code == 0, err
+    said = json.loads(out)
+    assert (said["schema"], said["commit"], said["proof"]) == (
+        "pratique.fetch/v1", commit, "verified",
+    )  # fmt: skip
+
+
+def test_into_makes_exactly_that(quick: None, cli: Cli, hub: LoopbackHub, tmp_path: Path) -> None:
+    hub.add("org/sample", SAMPLE)
+    code, out, err = cli("fetch", "org/sample", "--into", tmp_path / "here")
+    assert code == 0, err
+    assert out == str(tmp_path / "here")
+    assert {p.name for p in (tmp_path / "here").iterdir()} == {
+        "snapshot.json", "model", "provenance",
+    }  # fmt: skip
+
+
+def test_pickle_weights_are_refused_before_download(
+    cli: Cli, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    root = _made(tmp_path / "bad")
+    write_pickle_repo(root, canary=canary)
+    (root / "pytorch_model.bin").write_bytes(
+        (root / "pytorch_model.bin").read_bytes() + bytes(4 << 20)
+    )
+    hub.add("org/bad", root)
+    code, out, err = cli("fetch", "org/bad")
+    assert code == 10, err
+    assert out == ""
+    assert "pytorch_model.bin" in err
+    assert "before they were downloaded" in err
+    assert not canary.exists()
+    assert not list((cli.home / "quarantine").rglob("*.bin"))
+
+
+def test_remote_code_is_refused_or_needs_approval(
+    cli: Cli, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    root = _made(tmp_path / "code")
+    write_remote_code_repo(root, canary=canary)
+    hub.add("org/code", root)
+    code, out, err = cli("fetch", "org/code", "--json")
+    assert code in {10, 13}, err
+    assert json.loads(out)["findings"]
+    assert "remote-code" in err
+    assert not canary.exists()
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("argument", "code", "words"),
+    [
+        ("org/none", 4, "not found"),
+        ("org/sample@nope", 4, "revision"),
+        ("not a repo", 2, "not a repository id"),
+        ("a/b/c", 2, "not a repository id"),
+        ("org/sample@", 2, "not a revision"),
+        ("org/sample@a b", 2, "not a revision"),
+        ("./nothing", 5, "not a directory"),
+        ("/dev/null", 5, "not a directory"),
+    ],
+)
+def test_bad_input_says_what_and_what_to_do(
+    cli: Cli, hub: LoopbackHub, argument: str, code: int, words: str
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    got, out, err = cli("fetch", argument)
+    assert (got, out) == (code, "")
+    assert words in err
+    assert "hint:" in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 2
+
+
+def test_a_directory_never_stands_in_for_a_repository(
+    cli: Cli, hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`org/name` in the working directory is not taken for the repository of that name."""
+    write_tree(tmp_path / "org/planted", {"config.json": b"{}"})
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli("fetch", "org/planted")
+    assert code == 4
+    assert "not found" in err
+
+
+def test_an_endpoint_that_is_none(cli: Cli) -> None:
+    code, _, err = cli("fetch", "org/name", "--endpoint", "nonsense")
+    assert code == 2
+    assert "https://HOST" in err
+
+
+def test_a_directory_is_fetched(cli: Cli, tmp_path: Path) -> None:
+    root = write_llama(_made(tmp_path / "tiny"))
+    code, out, err = cli("fetch", str(root))
+    assert code == 0, err
+    assert Path(out).name.startswith("tiny@")
+
+
+def test_a_full_disk_keeps_what_is_there(
+    quick: None, cli: Cli, hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add("org/sample", SAMPLE)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pratique.fetch.sink.os.pwrite", full)
+        code, _, err = cli("fetch", "org/sample")
+    assert code == 7
+    assert "No space left" in err
+    assert "kept" in err
+    assert cli("fetch", "org/sample")[0] == 0
+
+
+def test_nothing_is_printed_but_the_path_when_not_a_terminal(hub: LoopbackHub, tmp_path) -> None:
+    hub.add("org/sample", SAMPLE)
+    env = {**os.environ, "PRATIQUE_HOME": str(tmp_path / "home")}
+    argv = [sys.executable, "-m", "pratique.cli.main", "fetch", "org/sample"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    assert len(done.stdout.splitlines()) == 1
+    assert "\x1b" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+RECIPE = """\
+schema = "pratique.recipe/v1"
+repo = "org/sample"
+without = ["LICENSE"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "sample.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def key(cli: Cli, tmp_path: Path) -> Path:
+    assert cli("keys", "new", tmp_path / "vetter")[0] == 0
+    return tmp_path / "vetter.key"
+
+
+def test_lock_names_commit_and_every_digest(
+    quick: None, cli: Cli, hub: LoopbackHub, recipe: Path
+) -> None:
+    commit = hub.add("org/sample", SAMPLE)
+    code, out, err = cli("lock", recipe)
+    assert code == 0, err
+    lock = json.loads(Path(out).read_bytes())
+    assert lock["commit"] == commit
+    names = {p.name for p in SAMPLE.iterdir()} - {"LICENSE"}
+    assert {f["path"] for f in lock["files"]} == names
+    code, out, _ = cli("fetch", f"org/sample@{commit}", "--without", "LICENSE")
+    manifest = open_snapshot(Path(out)).manifest
+    assert lock["manifest"] == manifest.digest
+    assert {f["path"]: f["sha256"] for f in lock["files"]} == {f.path: f.sha256 for f in manifest}
+
+
+def test_lock_check_tells_what_moved(
+    cli: Cli, hub: LoopbackHub, recipe: Path, tmp_path: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    assert cli("lock", recipe)[0] == 0
+    assert cli("lock", recipe, "--check") == (0, "", "")
+    hub.add("org/sample", SAMPLE, files={"new.md": b"x", "config.json": b"{}"})
+    before = recipe.with_name("sample.lock.json").read_bytes()
+    code, out, err = cli("lock", recipe, "--check")
+    assert code == 11
+    lines = out.splitlines()
+    assert lines[0].startswith("commit ")
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["changed", "'config.json'"],
+        ["added", "'new.md'"],
+    ]
+    assert "3 difference" in err
+    assert recipe.with_name("sample.lock.json").read_bytes() == before
+
+
+def test_build_seals_what_the_lock_names(
+    cli: Cli, hub: LoopbackHub, recipe: Path, key: Path, tmp_path: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    assert cli("lock", recipe)[0] == 0
+    hub.add("org/sample", SAMPLE, files={"new.md": b"moved on"})
+    (tmp_path / "out").mkdir()
+    code, out, err = cli("build", recipe, "--key", key, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert (Path(out) / "payload/model/model.safetensors").is_file()
+    assert not (Path(out) / "payload/model/new.md").exists()
+    assert not (Path(out) / "payload/model/LICENSE").exists()
+    assert (Path(out) / "payload/provenance/git/commit").is_file()
+
+
+def test_build_refuses_what_the_lock_does_not_name(
+    quick: None, cli: Cli, hub: LoopbackHub, recipe: Path, key: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    assert cli("lock", recipe)[0] == 0
+    path = recipe.with_name("sample.lock.json")
+    lock = json.loads(path.read_bytes())
+    lock["files"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(lock))
+    code, _, err = cli("build", recipe, "--key", key)
+    assert code == 11
+    assert "is not what sample.lock.json says" in err
+
+
+def test_build_without_a_lock_or_key(cli: Cli, recipe: Path, key: Path) -> None:
+    code, _, err = cli("build", recipe, "--key", key)
+    assert code == 5
+    assert "pratique lock" in err
+    assert cli("build", recipe)[0] == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "x = ", 'schema = "pratique.recipe/v2"\nrepo = "a/b"', RECIPE + "unknown = 1\n",
+        RECIPE + 'directory = "x"\n', 'schema = "pratique.recipe/v1"\n', "\ufffe",
+        RECIPE.replace("org/sample", "../x"), RECIPE + "approvals = -1\n",
+        'schema = "pratique.recipe/v1"\ndirectory = "../x"\n',
+        'schema = "pratique.recipe/v1"\ndirectory = "/etc"\n',
+        'schema = "pratique.recipe/v1"\npackage = "json"\n',
+    ],
+)  # fmt: skip
+def test_malformed_recipes(cli: Cli, tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    code, _, err = cli("lock", path)
+    assert code == 5
+    assert "hint:" in err
+
+
+@pytest.mark.parametrize("name", ["sample", "minilm"])
+def test_the_recipes_in_the_repository_are_locked_and_hold(cli: Cli, name: str) -> None:
+    code, out, err = cli("lock", RECIPES / f"{name}.toml", "--check")
+    assert code == 0, out + err

@@ -1,0 +1,235 @@
+"""Access: tokens, gated and private repositories, own CAs, client certificates, proxies, offline."""
+
+import datetime as dt
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from huggingface_hub import HfApi, constants, get_session
+
+from pratique.errors import FetchError, UnreadableInput
+from pratique.fetch.session import Tls, hub_session
+from pratique.fetch.urls import Endpoint
+from pratique.flows.loopback_hub import Reply, Request, _Handler, serving
+from tests.support.hub.world import REPO, World, on, with_status
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def refusal(world: World) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        world.fetch()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "hint"),
+    [
+        (403, "GatedRepo", "gated", "accept the conditions"),
+        (401, "GatedRepo", "gated", "accept the conditions"),
+        (404, "RepoNotFound", "not found", "hf auth login"),
+        (401, "", "not found", "HF_TOKEN"),
+        (403, "", "forbids", "read permission"),
+        (404, "RevisionNotFound", "revision", "branch"),
+        (500, "", "answered 500", "later"),
+        (400, "", "answered 400", "later"),
+    ],
+)
+def test_refusals_say_what_to_do(
+    world: World, status: int, code: str, message: str, hint: str
+) -> None:
+    world.lies = [on("/api/models/", with_status(status, {"X-Error-Code": code}))]
+    error = refusal(world)
+    assert message in error.message
+    assert hint in error.hint
+    assert error.exit_code == 4
+
+
+def test_a_gated_repository_names_the_page_to_open(world: World) -> None:
+    world.lies = [on("resolve", with_status(403, {"X-Error-Code": "GatedRepo"}))]
+    assert f"/{REPO} " in refusal(world).hint
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_tokens_come_from_the_usual_places(
+    world: World, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv("HF_TOKEN", "hf_abc")
+    else:
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        (tmp_path / "token").write_text("hf_abc\n")
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    world.fetch()
+    assert {r.headers.get("authorization") for r in world.asked("/api/")} == {"Bearer hf_abc"}
+    assert all(r.headers["authorization"].startswith("Basic ") for r in world.asked("info/refs"))
+
+
+def test_without_a_token_none_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    world.fetch()
+    assert all("authorization" not in r.headers for r in world.requests)
+
+
+def test_offline_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    error = refusal(world)
+    assert "HF_HUB_OFFLINE" in error.message
+
+
+def test_nobody_listens() -> None:
+    with serving(lambda _: Reply()) as url:
+        pass
+    world_endpoint = Endpoint.parse(url)
+    from pratique.fetch.patience import Patience
+
+    quick = Patience(attempts=2, sleep=lambda _: None)
+    with (
+        hub_session(world_endpoint, patience=quick) as session,
+        pytest.raises(FetchError, match="cannot connect"),
+    ):
+        session.get(url + "/x", limit=1, what="x")
+
+
+def test_the_hubs_own_helpers_obey_our_session(world: World) -> None:
+    """huggingface_hub's shared client is ours meanwhile, and its own again afterwards."""
+    before = get_session()
+    with world.hub.running(world.respond) as url, hub_session(Endpoint.parse(url)):
+        assert not get_session().follow_redirects
+        assert HfApi(endpoint=url).model_info(REPO).sha == world.commit
+    assert get_session() is not before
+    assert get_session().follow_redirects
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+def make_certificate(root: Path, name: str, issuer=None, *, ca: bool = False):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    issuer_name, issuer_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer_name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
+            critical=False,
+        )
+    )
+    if ca:
+        usage = x509.KeyUsage(
+            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
+            key_encipherment=False, data_encipherment=False, key_agreement=False,
+            encipher_only=False, decipher_only=False,
+        )  # fmt: skip
+        builder = builder.add_extension(usage, critical=True)
+    certificate = builder.sign(issuer_key, hashes.SHA256())
+    (root / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (root / f"{name}.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return certificate, key
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pki")
+    ca = make_certificate(root, "ca", ca=True)
+    make_certificate(root, "server", ca)
+    make_certificate(root, "client", ca)
+    return root
+
+
+@pytest.fixture
+def tls_server(pki: Path) -> Iterator[str]:
+    """A server that wants a client certificate of our CA."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki / "server.pem", pki / "server.key")
+    context.load_verify_locations(pki / "ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    class Handler(_Handler):
+        answer = staticmethod(lambda _request: Reply(200, {}, b"hello"))
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield f"https://localhost:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def ask(url: str, tls: Tls) -> bytes:
+    from pratique.fetch.patience import Patience
+
+    quick = Patience(attempts=1, sleep=lambda _: None)
+    with hub_session(Endpoint.parse(url), tls=tls, patience=quick, timeout=10) as session:
+        return session.get(url + "/x", limit=100, what="x").body
+
+
+def test_own_ca_and_client_certificate(tls_server: str, pki: Path) -> None:
+    tls = Tls(pki / "ca.pem", pki / "client.pem", pki / "client.key")
+    assert ask(tls_server, tls) == b"hello"
+
+
+def test_an_unknown_ca_is_refused(tls_server: str, pki: Path) -> None:
+    with pytest.raises(FetchError, match="no trusted TLS") as caught:
+        ask(tls_server, Tls())
+    assert "--ca" in caught.value.hint
+
+
+def test_a_server_that_wants_a_certificate(tls_server: str, pki: Path) -> None:
+    with pytest.raises(FetchError):
+        ask(tls_server, Tls(pki / "ca.pem"))
+
+
+@pytest.mark.parametrize("name", ["nothing.pem", "client.key"])
+def test_unusable_pem_files_are_named(pki: Path, name: str) -> None:
+    with pytest.raises(UnreadableInput, match=name):
+        Tls(certificate=pki / name).verify()
+
+
+# --- a proxy -------------------------------------------------------------------------------------
+
+
+def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Request] = []
+
+    def proxy(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(200, {}, b"by proxy")
+
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with serving(proxy) as url:
+        monkeypatch.setenv("http_proxy", url)
+        with hub_session(Endpoint.parse("http://hub.example")) as session:
+            answer = session.get("http://hub.example/x", limit=100, what="x")
+    assert answer.body == b"by proxy"
+    assert seen[0].headers["host"] == "hub.example"
