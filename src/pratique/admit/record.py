@@ -12,7 +12,7 @@ from pratique.core.bundle import BundleDocument, BundlePolicy
 from pratique.core.ids import BundleId, Digest, parse_alias
 from pratique.core.policy import Policy
 from pratique.core.proof import mint
-from pratique.errors import UnreadableInput
+from pratique.errors import StorageError, UnreadableInput
 from pratique.store.cas import Store
 from pratique.store.content import StoredContent, store_bytes
 from pratique.store.records import (
@@ -25,10 +25,13 @@ from pratique.store.records import (
 
 
 def tree_of(store: Store, bundle: BundleId) -> str | None:
-    """The tree of an earlier admission of the same bundle, or None."""
+    """The tree of an earlier admission of the same bundle, or None.
+
+    A damaged record is as good as none: admitting again writes it anew.
+    """
     try:
         return read_admission(store, bundle).tree
-    except UnreadableInput:
+    except (UnreadableInput, StorageError):
         return None
 
 
@@ -72,7 +75,8 @@ def decide(store: Store, record: AdmissionRecord, name: str, rollback: str | Non
     """
     with store.deciding():
         current = read_alias(store, parse_alias(name))
-        held = None if current is None else _record_or_none(store, current.bundle_id)
+        moves = current is not None and current.bundle_id != record.bundle_id
+        held = _record_or_none(store, current.bundle_id) if current and moves else None
         alias = next_alias(name, current, held, record, rollback=rollback)
         write_admission(store, record)
         if alias != current:

@@ -36,6 +36,7 @@ from pratique.evidence.sbom import mlbom
 from pratique.evidence.verdict import verdict_json
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
+from pratique.seal.staging import refuse_existing
 from pratique.store.quarantine import hash_tree, open_snapshot, read_document
 from pratique.vet.roles import Role, role_of
 
@@ -84,8 +85,9 @@ def vet_and_seal(
         VerificationRefused: the snapshot's commit proof does not hold.
     """
     snapshot = open_snapshot(request.snapshot)
-    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_clock(snapshot))
     target = _target(request.output, snapshot)
+    refuse_existing(target)  # before minutes are spent on vetting; `seal` looks again
+    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_clock(snapshot))
     return seal(sealing, signer(), target, progress=progress)
 
 

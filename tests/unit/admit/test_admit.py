@@ -6,18 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import (
-    FILES,
-    FIPS,
-    NOW,
-    POLICY,
-    OpenGate,
-    World,
-    make_world,
-    refusing_gate,
-    write_tiny,
-)
-from tests.support.commits import write_commit
 
 from pratique.admit.admit import Naming
 from pratique.admit.load import check_signatures, open_admitted
@@ -30,6 +18,7 @@ from pratique.core.snapshot import SnapshotDocument, SnapshotFile
 from pratique.errors import (
     ApprovalNeeded,
     PratiqueError,
+    StorageError,
     UnreadableInput,
     VerificationRefused,
     VettingRefused,
@@ -41,6 +30,18 @@ from pratique.store import records
 from pratique.store.cas import open_store
 from pratique.store.quarantine import document_bytes, hash_tree
 from pratique.store.upkeep import check_store
+from tests.support.bundles import (
+    FILES,
+    FIPS,
+    NOW,
+    POLICY,
+    OpenGate,
+    World,
+    make_world,
+    refusing_gate,
+    write_tiny,
+)
+from tests.support.commits import write_commit
 
 
 @pytest.fixture
@@ -313,6 +314,16 @@ def test_odd_names_are_refused(world: World, name: str) -> None:
     assert admitted_labels(world) == []
 
 
+def test_damaged_record_heals_when_admitted_again(world: World) -> None:
+    bundle = world.bundle()
+    admitted = world.admit(bundle)
+    open_store(world.home).admission(admitted.bundle_id).write_bytes(b"{")
+    with pytest.raises(StorageError, match="damaged"):
+        opened(world)
+    world.admit(bundle)
+    opened(world)
+
+
 # --- the commit proof ---------------------------------------------------------------------------------
 
 
@@ -358,6 +369,17 @@ def test_claimed_proof_is_checked_before_sealing(world: World) -> None:
 
 
 # --- reproducing, describing, comparing -----------------------------------------------------------------
+
+
+def test_existing_target_is_refused_before_vetting(world: World) -> None:
+    world.sealed()
+    request = SealRequest(world.root / "models/tiny", POLICY, world.root / "bundles/tiny.bundle")
+
+    def never(_: Verdict) -> None:
+        pytest.fail("vetted")
+
+    with pytest.raises(PratiqueError, match="exists"):
+        vet_and_seal(request, OpenGate(), lambda: world.vetter, on_verdict=never)
 
 
 def test_seal_check_accepts_what_it_would_seal(

@@ -5,10 +5,10 @@ import pickle
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import World, make_world
 
 from pratique.admit.admitted import AdmittedBundle, VerifiedBundle
 from pratique.core.proof import Proof
+from tests.support.bundles import World, make_world
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import FIPS, NOW, POLICY, World, make_world
 
 from pratique.admit.verify import verify_bundle, verify_part
 from pratique.attest.install import installed_trust
 from pratique.attest.values import Step
 from pratique.errors import UsageError, VerificationRefused
+from tests.support.bundles import FIPS, NOW, POLICY, World, make_world
 
 
 @pytest.fixture
