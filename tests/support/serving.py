@@ -116,10 +116,12 @@ class Notes:
     events: list[tuple[str, Any]] = field(default_factory=list)
     served_: list[Any] = field(default_factory=list)
     keeps_text: bool = False
+    loads: asyncio.Queue[Rung] = field(default_factory=asyncio.Queue)
 
     def loaded(self, report: RungReport, loaded: Loaded, child: Child) -> None:
         """Remember a load."""
         self.events.append(("loaded", report.rung))
+        self.loads.put_nowait(report.rung)
 
     def rung_lost(self, report: RungReport, reason: str) -> None:
         """Remember a lost rung."""

@@ -42,6 +42,7 @@ _FATAL: Final = {
     LoadFault.NO_TOKENIZER: "the model's tokenizer cannot be loaded",
     LoadFault.NO_TASK: "the model does none of the tasks that can be served",
     LoadFault.WEIGHTS_DISAGREE: "weights and configuration do not describe the same model",
+    LoadFault.TOKENIZER_DIFFERS: "the loaded tokenizer is not the one that was sealed",
     LoadFault.BAD_REQUEST: "the worker did not understand what to load",
 }
 _HINTS: Final = {
@@ -188,6 +189,11 @@ class Supervisor:
             self._settled.clear()
             ending = await self._bury(now)
             self._now = None
+            if now.link.spoiled:
+                raise ServeError(
+                    "a file of the model was written to while it was served; serving has ended",
+                    hint="run `pratique fsck`; only the store's owner should be able to write there",
+                )
             await self._recover(now, ending)
 
     async def stop(self, *, grace: float = 10.0) -> None:
@@ -218,11 +224,6 @@ class Supervisor:
             await now.child.end(0)
             ending = Ending("spoke out of turn and was ended", memory=False)
         await now.reading
-        if now.link.spoiled:
-            raise ServeError(
-                "a file of the model was written to while it was served; serving has ended",
-                hint="run `pratique fsck`; only the store's owner should be able to write there",
-            )
         return ending
 
     async def _recover(self, now: _Running, ending: Ending) -> None:
@@ -245,8 +246,8 @@ class Supervisor:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         if not self._stopping.is_set():
-            self.restarts += 1
             await self.start()
+            self.restarts += 1
 
     def _settle(self) -> None:
         assert self._now is not None

@@ -1,0 +1,189 @@
+"""What files say about memory, and which rung follows from it."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.core.rungs import Rung
+from pratique.errors import FormatError, UnreadableInput
+from pratique.fit import Calibration, Demand, Gpu, Machine, plan, predict, read_shape
+from pratique.fit.memory import BASE_CPU, MIB
+from tests.support import models
+
+DEMAND = Demand(context=1024, rows=4, kv_tokens=4096)
+
+
+def machine(free: int, *gpus: Gpu) -> Machine:
+    return Machine(total=64 * 2**30, free=free, limited_by="MemAvailable", cpus=4, gpus=gpus)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cached"),
+    [
+        ("llama", 2 * (16 + 16)),  # two key-value heads for four heads
+        ("qwen3", 2 * (16 + 16)),
+        ("gemma3", 2 * (16 + 16)),  # sliding layers count whole
+        ("deepseek_v3", 32 + 8),  # the latent and one rotary key, not heads
+        ("bert", 4 * (16 + 16)),
+    ],
+)
+def test_elements_cached_per_token(tmp_path, architecture, cached):
+    shape = read_shape(models.write_model(tmp_path, architecture))
+    assert (shape.cached, shape.layers, shape.width) == (cached, 2, 4)
+    assert shape.generates is (architecture != "bert")
+    assert (shape.expanded > 0) is (architecture == "deepseek_v3")
+    assert (shape.experts > 0) is (architecture == "deepseek_v3")
+
+
+def test_multi_query_has_one_head(tmp_path):
+    models.write_llama(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["num_key_value_heads"]
+    config["multi_query"] = True
+    models.write_json(tmp_path / "config.json", config)
+    assert read_shape(tmp_path).cached == 32
+
+
+def test_tied_padded_and_sharded_weights_are_counted_as_they_lie(tmp_path):
+    plain = read_shape(models.write_llama(tmp_path / "plain"))
+    tied = read_shape(models.write_tied(tmp_path / "tied"))
+    padded = read_shape(models.write_padded(tmp_path / "padded", rows=64))
+    sharded = read_shape(models.write_sharded(tmp_path / "sharded"))
+    assert plain.weights - tied.weights == plain.vocabulary * plain.hidden * 4
+    assert padded.vocabulary == plain.vocabulary + 64
+    assert padded.weights - plain.weights == 2 * 64 * plain.hidden * 4
+    assert sharded.weights == plain.weights
+
+
+def test_a_cast_while_loading_counts_the_original_too(tmp_path):
+    models.write_llama(tmp_path, dtype="F32")
+    config = json.loads((tmp_path / "config.json").read_text()) | {"dtype": "bfloat16"}
+    models.write_json(tmp_path / "config.json", config)
+    shape = read_shape(tmp_path)
+    assert shape.files == 2 * shape.weights
+
+
+def test_hostile_and_missing_files_are_refused(tmp_path):
+    with pytest.raises(UnreadableInput):
+        read_shape(tmp_path)
+    models.write_llama(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(FormatError):
+        read_shape(tmp_path)
+    models.write_json(
+        tmp_path / "model.safetensors.index.json", {"weight_map": {"a": "../../etc/passwd"}}
+    )
+    with pytest.raises(FormatError):
+        read_shape(tmp_path)
+
+
+def test_auto_is_taken_where_it_fits(tmp_path):
+    shape = read_shape(models.write_llama(tmp_path))
+    planned = plan(shape, machine(4096 * MIB), DEMAND)
+    assert planned.chosen is not None
+    assert planned.chosen.rung is Rung.AUTO
+    by_rung = {report.rung: report for report in planned.rungs}
+    assert "same as auto" in by_rung[Rung.DEVICE_MAP].reason
+    assert "more memory than auto" in by_rung[Rung.INT8].reason
+    assert "more memory than auto" in by_rung[Rung.NF4].reason
+    assert "no such variant" in by_rung[Rung.VARIANT_NF4].reason
+
+
+def big(shape):
+    """The same shape with 8 GiB of weights."""
+    return replace(
+        shape, weights=8 * 2**30, files=8 * 2**30, linear=7 * 2**30, largest=2**28, layers=32
+    )
+
+
+def test_too_large_for_memory_goes_to_disk_and_never_to_what_does_not_help(tmp_path):
+    shape = big(read_shape(models.write_llama(tmp_path)))
+    planned = plan(shape, machine(4 * 2**30), DEMAND)
+    assert planned.chosen is not None
+    assert planned.chosen.rung is Rung.DEVICE_MAP
+    assert planned.chosen.resident is not None
+    assert planned.chosen.prediction is not None
+    assert planned.chosen.prediction.host_total <= planned.chosen.free
+
+
+def test_a_sealed_variant_is_used_where_it_is_permitted(tmp_path):
+    shape = big(read_shape(models.write_llama(tmp_path)))
+    small = replace(shape, files=2 * 2**30, weights=2 * 2**30)
+    shape = replace(shape, variants={"nf4": small})
+    permitted = ("auto", "variant:nf4")
+    planned = plan(shape, machine(6 * 2**30), DEMAND, permitted=permitted)
+    assert planned.chosen is not None
+    assert planned.chosen.rung is Rung.VARIANT_NF4
+    assert planned.chosen.rung.converted
+    forbidden = plan(shape, machine(6 * 2**30), DEMAND, permitted=("auto",))
+    assert forbidden.chosen is None
+
+
+def test_the_policy_order_is_kept(tmp_path):
+    shape = read_shape(models.write_llama(tmp_path))
+    gpu = Gpu(0, 8 * 2**30, 8 * 2**30)
+    planned = plan(shape, machine(2**33, gpu), DEMAND, permitted=("nf4", "auto"))
+    assert planned.chosen is not None
+    assert planned.chosen.rung is Rung.NF4
+    after = planned.after({Rung.NF4})
+    assert after is not None
+    assert after.rung is Rung.AUTO
+
+
+@pytest.mark.parametrize(
+    ("gpu_gib", "rung"), [(24, Rung.AUTO), (11, Rung.DEVICE_MAP), (6, Rung.DEVICE_MAP)]
+)
+def test_with_a_gpu(tmp_path, gpu_gib, rung):
+    shape = read_shape(models.write_llama(tmp_path))
+    elements = 7 * 2**30 // 2
+    shape = replace(big(shape), linear_elements=elements, width=2, dtype="bfloat16")
+    gpu = Gpu(0, 24 * 2**30, gpu_gib * 2**30)
+    host = machine(16 * 2**30, gpu)
+    chosen = plan(shape, host, DEMAND).chosen
+    assert chosen is not None
+    assert chosen.rung is (Rung.AUTO if gpu_gib > 10 else rung)
+    quantised = plan(shape, host, DEMAND, permitted=("auto", "int8", "nf4")).chosen
+    assert quantised is not None
+    assert quantised.rung is {24: Rung.AUTO, 11: Rung.AUTO, 6: Rung.INT8}[gpu_gib]
+
+
+def test_less_room_means_a_smaller_cache_before_it_means_no(tmp_path):
+    shape = replace(read_shape(models.write_llama(tmp_path)), layers=32, cached=2048)
+    whole = predict(shape, Rung.AUTO, DEMAND).host_total
+    planned = plan(shape, machine(whole - 100 * MIB), DEMAND)
+    assert planned.chosen is not None
+    assert planned.chosen.demand is not None
+    assert DEMAND.context <= planned.chosen.demand.kv_tokens < DEMAND.kv_tokens
+    assert plan(shape, machine(BASE_CPU), DEMAND).chosen is None
+
+
+def test_a_calibration_replaces_what_it_measured(tmp_path):
+    shape = big(read_shape(models.write_llama(tmp_path)))
+    measured = Calibration(base=300 * MIB, loaded=300 * MIB + 9 * 2**30)
+    prediction = predict(shape, Rung.AUTO, DEMAND, calibration=measured)
+    assert prediction.host["base"] == 300 * MIB
+    assert prediction.host["weights"] == 9 * 2**30
+
+
+@given(
+    context=st.integers(16, 8192),
+    rows=st.integers(1, 64),
+    more=st.integers(0, 4096),
+)
+def test_more_is_never_predicted_to_need_less(context, rows, more):
+    from pratique.fit.shape import ModelShape
+
+    shape = ModelShape(
+        architecture="LlamaForCausalLM", weights=2**28, files=2**28, linear=2**27,
+        linear_elements=2**26, experts=0, largest=2**24, dtype="bfloat16", width=2, layers=16,
+        hidden=1024, intermediate=4096, heads=16, head_size=64, cached=1024, expanded=0,
+        vocabulary=32000, context=8192, generates=True, eager=False,
+    )  # fmt: skip
+    small = Demand(context=context, rows=rows, kv_tokens=context * rows)
+    large = Demand(context=context + more, rows=rows + 1, kv_tokens=(context + more) * (rows + 1))
+    first, second = predict(shape, Rung.AUTO, small), predict(shape, Rung.AUTO, large)
+    assert first.host_total <= second.host_total
+    assert first.host_total >= shape.weights + context * rows * shape.bytes_per_token

@@ -1,0 +1,128 @@
+"""Vectors are those of plain transformers with the model's own pooling."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pratique.core.load import LoadFault
+from pratique.core.wire import Beat, Embed, Failed, Fault, Stop, Vectors
+from pratique.jobs.worker_encode import Encoder, Pooling, pool, read_pooling
+from pratique.jobs.worker_files import LoadRefused
+from tests.support.serving import limits_for
+
+
+def sentence_transformer(directory: Path, *, kinds: list[str], pooling: dict[str, object]) -> None:
+    (directory / "modules.json").write_text(
+        json.dumps(
+            [
+                {"idx": at, "path": f"{at}_{kind}", "type": f"sentence_transformers.models.{kind}"}
+                for at, kind in enumerate(kinds)
+            ]
+        )
+    )
+    folder = directory / "1_Pooling"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(pooling))
+
+
+def run(loaded, heard, requests, pooling=None):
+    encoder = Encoder(loaded, pooling or Pooling(), limits_for(prefill_tokens=16), heard)
+    for request in [*requests, Stop()]:
+        encoder.inbox.put(request)
+    encoder.run()
+    return [m for m in heard.messages if not isinstance(m, Beat)]
+
+
+def rows(vectors: Vectors) -> np.ndarray:
+    return np.stack([np.frombuffer(base64.b64decode(row), "<f4") for row in vectors.rows])
+
+
+TEXTS = ("The courier carries the bundle.", "no", "weights are numbers " * 9, "no")
+
+
+def test_vectors_equal_plain_transformers_whatever_the_batch(loaded, heard):
+    model, _ = loaded("bert")
+    (answer,) = run(model, heard, [Embed(id=1, texts=TEXTS)])
+    got = rows(answer)
+    for text, vector in zip(TEXTS, got, strict=True):
+        tokens = model.tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            hidden = model.model(**tokens).last_hidden_state
+        assert vector == pytest.approx(hidden.mean(1)[0].numpy(), abs=1e-5)
+    assert got[1].tolist() == got[3].tolist()
+    assert answer.prompt_tokens == sum(len(model.tokenizer(t)["input_ids"]) for t in TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "vector"),
+    [
+        (Pooling("mean"), [1.5, 1.0]),
+        (Pooling("cls"), [1.0, 0.0]),
+        (Pooling("max"), [2.0, 2.0]),
+        (Pooling("lasttoken"), [2.0, 2.0]),
+        (Pooling("cls", normalise=True), [1.0, 0.0]),
+        (Pooling("lasttoken", normalise=True), [0.5**0.5, 0.5**0.5]),
+    ],
+)
+def test_pooling_leaves_padding_out(pooling, vector):
+    hidden = torch.tensor([[[1.0, 0.0], [2.0, 2.0], [99.0, 99.0]]])
+    mask = torch.tensor([[1, 1, 0]])
+    assert pool(hidden, mask, pooling)[0].tolist() == pytest.approx(vector)
+
+
+def test_the_model_own_pooling_is_read(tmp_path):
+    sentence_transformer(
+        tmp_path,
+        kinds=["Transformer", "Pooling", "Normalize"],
+        pooling={"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False},
+    )
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 99}')
+    assert read_pooling(tmp_path) == Pooling("cls", normalise=True, longest=99)
+
+
+def test_without_sentence_transformers_files_the_mean_is_taken(tmp_path):
+    assert read_pooling(tmp_path) == Pooling()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pooling"),
+    [
+        (["Transformer", "Pooling", "Dense"], {"pooling_mode_mean_tokens": True}),
+        (["Transformer", "Pooling"], {"pooling_mode_weightedmean_tokens": True}),
+        (
+            ["Transformer", "Pooling"],
+            {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+        ),
+    ],
+)
+def test_what_would_give_other_vectors_is_refused(tmp_path, kinds, pooling):
+    sentence_transformer(tmp_path, kinds=kinds, pooling=pooling)
+    with pytest.raises(LoadRefused) as caught:
+        read_pooling(tmp_path)
+    assert caught.value.fault is LoadFault.RUNG_UNSUPPORTED
+
+
+def test_over_long_empty_and_unknown_inputs_are_refused(loaded, heard):
+    model, _ = loaded("bert")
+    answers = run(
+        model,
+        heard,
+        [
+            Embed(id=1, texts=("word " * 400,)),
+            Embed(id=2, texts=()),
+            Embed(id=3, tokens=((10**6,),)),
+            Embed(id=4, tokens=((),)),
+            Embed(id=5, texts=("fine",)),
+        ],
+    )
+    assert [a.fault if isinstance(a, Failed) else None for a in answers] == [
+        Fault.PROMPT_TOO_LONG,
+        Fault.PROMPT_EMPTY,
+        Fault.BAD_TOKEN,
+        Fault.PROMPT_EMPTY,
+        None,
+    ]

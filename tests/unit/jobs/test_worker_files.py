@@ -1,0 +1,139 @@
+"""Only the named bytes are loaded, and a later write is noticed."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import blake3
+import pytest
+
+from pratique.core import load as core_load
+from pratique.core.load import LoadFault, LoadSpec, WeightFile
+from pratique.core.rungs import Rung
+from pratique.jobs import worker_files
+from pratique.jobs.worker_files import LoadRefused, hold
+from tests.support.serving import files_of, limits_for
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    directory = tmp_path / "model"
+    (directory / "1_Pooling").mkdir(parents=True)
+    (directory / "config.json").write_bytes(b"{}")
+    (directory / "1_Pooling/config.json").write_bytes(b"{ }")
+    (directory / "model.safetensors").write_bytes(os.urandom(5000))
+    (directory / "empty.txt").write_bytes(b"")
+    return directory
+
+
+def spec(directory: Path, files: tuple[WeightFile, ...] | None = None) -> LoadSpec:
+    return LoadSpec(
+        model_dir=str(directory),
+        files=files or files_of(directory),
+        rung=Rung.AUTO,
+        limits=limits_for(threads=2),
+    )
+
+
+def fault_of(found: LoadSpec) -> LoadFault:
+    with pytest.raises(LoadRefused) as caught:
+        hold(found)
+    return caught.value.fault
+
+
+def test_what_is_named_is_held(model):
+    with hold(spec(model)) as files:
+        assert files.total_bytes == 5005
+        assert files.unchanged()
+
+
+def test_chunk_digests_are_enough(model, monkeypatch):
+    monkeypatch.setattr(worker_files, "CHUNK_BYTES", 2000)
+    assert core_load.CHUNK_BYTES == 64 * 2**20
+
+    def chunked(file: WeightFile) -> WeightFile:
+        data = (model / file.path).read_bytes()
+        pieces = [data[at : at + 2000] for at in range(0, len(data), 2000)]
+        digests = tuple(blake3.blake3(piece).hexdigest() for piece in pieces)
+        return file.model_copy(update={"chunks": digests})
+
+    files = tuple(chunked(file) for file in files_of(model))
+    with hold(spec(model, files)) as held:
+        assert held.unchanged()
+    weights = model / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[4999] ^= 1
+    weights.write_bytes(data)
+    assert fault_of(spec(model, files)) is LoadFault.FILE_CHANGED
+    short = tuple(f.model_copy(update={"chunks": f.chunks[:1]}) for f in files)
+    assert fault_of(spec(model, short)) is LoadFault.FILE_CHANGED
+
+
+@pytest.mark.parametrize("at", [0, 2500, 4999])
+def test_one_changed_bit_is_refused(model, at):
+    found = spec(model)
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[at] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+
+
+def test_a_missing_and_a_further_file_are_refused(model):
+    found = spec(model)
+    (model / "tokenizer.model").write_bytes(b"sneaked in")
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+    (model / "tokenizer.model").unlink()
+    (model / "empty.txt").unlink()
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+
+
+def test_links_are_refused_even_to_the_right_bytes(model, tmp_path):
+    found = spec(model)
+    real = tmp_path / "weights"
+    (model / "model.safetensors").rename(real)
+    (model / "model.safetensors").symlink_to(real)
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+
+
+def test_a_linked_folder_is_refused(model, tmp_path):
+    found = spec(model)
+    (model / "1_Pooling").rename(tmp_path / "elsewhere")
+    (model / "1_Pooling").symlink_to(tmp_path / "elsewhere")
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+
+
+def test_a_write_after_opening_is_noticed(model):
+    with hold(spec(model)) as files:
+        with (model / "model.safetensors").open("r+b") as out:
+            out.seek(100)
+            out.write(b"\0\0\0")
+        assert not files.unchanged()
+
+
+def test_a_write_with_its_old_times_put_back_is_noticed(model):
+    with hold(spec(model)) as files:
+        path = model / "model.safetensors"
+        before = path.stat()
+        with path.open("r+b") as out:
+            out.write(b"\0")
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert not files.unchanged()
+
+
+def test_a_file_put_in_its_place_is_noticed(model):
+    with hold(spec(model)) as files:
+        path = model / "model.safetensors"
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+        assert not files.unchanged()
+
+
+def test_nothing_stays_open_after_a_refusal(model):
+    found = spec(model)
+    wrong = tuple(
+        f.model_copy(update={"sha256": hashlib.sha256(b"other").hexdigest()}) for f in found.files
+    )
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert fault_of(spec(model, wrong)) is LoadFault.FILE_CHANGED
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
