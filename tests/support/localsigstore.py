@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import struct
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import rfc8785
 from cryptography import x509
@@ -239,10 +241,14 @@ class Timestamper:
 
     def stamp(self, message: bytes, at: datetime, nonce: int | None = None) -> bytes:
         """Return a response over `message` that says `at`."""
+        return self.stamp_digest(hashlib.sha256(message).digest(), at, nonce)
+
+    def stamp_digest(self, digest: bytes, at: datetime, nonce: int | None = None) -> bytes:
+        """The same for somebody who sends the SHA-256 alone."""
         info = seq(
             integer(1),
             oid("1.3.6.1.4.1.57264.2"),
-            seq(SHA256_ID, octets(hashlib.sha256(message).digest())),
+            seq(SHA256_ID, octets(digest)),
             integer(int.from_bytes(os.urandom(8)) >> 1),
             tlv(0x18, at.strftime("%Y%m%d%H%M%SZ").encode()),
             seq(integer(1)),
@@ -512,6 +518,109 @@ class LocalSigstore:
         }
         body = rfc8785.dumps({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec})
         return self.log.add(body, "hashedrekord", "0.0.2", None)
+
+
+class SigstoreServer:
+    """A LocalSigstore over loopback HTTP: Fulcio v2, Rekor v2 and a timestamp authority.
+
+    `broken` names a path whose answer is an error.
+    """
+
+    def __init__(self, sigstore: LocalSigstore, broken: str = "") -> None:
+        self.sigstore = sigstore
+        self.broken = broken
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if outer.broken and self.path.endswith(outer.broken):
+                    self.send_error(500)
+                    return
+                status, kind, data = outer.answer(self.path, body, self.headers)
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+
+    def __enter__(self) -> "SigstoreServer":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def answer(self, path: str, body: bytes, headers) -> tuple[int, str, bytes]:
+        if path.endswith("/signingCert"):
+            return 201, "application/json", self._certificate(body, headers)
+        if path.endswith("/log/entries"):
+            request = json.loads(body)["hashedRekordRequestV002"]
+            spec = {
+                "hashedRekordV002": {
+                    "data": {"algorithm": "SHA2_256", "digest": request["digest"]},
+                    "signature": request["signature"],
+                }
+            }
+            entry = {"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": spec}
+            logged = self.sigstore.log.add(rfc8785.dumps(entry), "hashedrekord", "0.0.2", None)
+            return 201, "application/json", json.dumps(logged).encode()
+        return 200, "application/timestamp-reply", self._timestamp(body)
+
+    def _certificate(self, body: bytes, headers) -> bytes:
+        claims = headers["Authorization"].split(".")[1]
+        identity = json.loads(base64.urlsafe_b64decode(claims + "=="))
+        request = x509.load_pem_x509_csr(
+            base64.b64decode(json.loads(body)["certificateSigningRequest"])
+        )
+        leaf = self.sigstore.certificate(
+            request.public_key(), identity["sub"], identity["iss"], datetime.now(UTC)
+        )
+        chain = (leaf, self.sigstore.ca.certificate, self.sigstore.root.certificate)
+        pems = [c.public_bytes(Encoding.PEM).decode() for c in chain]
+        return json.dumps(
+            {"signedCertificateEmbeddedSct": {"chain": {"certificates": pems}}}
+        ).encode()
+
+    def _timestamp(self, body: bytes) -> bytes:
+        # TimeStampReq: version, imprint (algorithm, digest), nonce, certReq; SHA-256 alone is offered
+        at = body.index(octets(b"")[:1] + bytes([32])) + 2
+        digest = body[at : at + 32]
+        nonce_at = at + 32
+        nonce = int.from_bytes(body[nonce_at + 2 : nonce_at + 2 + body[nonce_at + 1]])
+        return self.sigstore.tsa.stamp_digest(
+            digest, datetime.now(UTC).replace(microsecond=0), nonce
+        )
+
+
+def identity_token(
+    identity: str, issuer: str, *, lifetime: int = 600, audience: str = "sigstore"
+) -> str:
+    """Return an unsigned JWT, as an identity provider would issue it signed."""
+    now = int(datetime.now(UTC).timestamp())
+    claims = {
+        "aud": audience,
+        "sub": identity,
+        "iss": issuer,
+        "iat": now,
+        "exp": now + lifetime,
+    }
+    parts = ({"alg": "none", "typ": "JWT"}, claims, "signature")
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(p).encode()).decode().rstrip("=") for p in parts
+    )
 
 
 def fulcio_extension(arc: int, value: bytes) -> x509.UnrecognizedExtension:
