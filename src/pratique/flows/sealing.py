@@ -16,6 +16,7 @@ from pratique.attest.keys import Signer
 from pratique.core.bundle import (
     DOCUMENT,
     PAYLOAD,
+    SUFFIX,
     SUMS,
     AbsentFile,
     BundleDocument,
@@ -237,7 +238,9 @@ def _clock(snapshot: Snapshot) -> datetime:
 def _target(output: Path | None, snapshot: Snapshot) -> Path:
     if output is None:
         return label_path(snapshot.label, Path.cwd())
-    return label_path(snapshot.label, output) if output.is_dir() else output.absolute()
+    if output.is_dir() and output.suffix != SUFFIX:
+        return label_path(snapshot.label, output)
+    return output.absolute()
 
 
 # --- comparing ----------------------------------------------------------------------------------------
