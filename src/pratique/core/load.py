@@ -40,6 +40,8 @@ class LoadFault(enum.StrEnum):
     NO_TASK = "no_task"
     WEIGHTS_DISAGREE = "weights_disagree"
     """The weights and the configuration do not describe the same model."""
+    TOKENIZER_DIFFERS = "tokenizer_differs"
+    """The loaded tokenizer is not, id for id, the one that was sealed."""
     OUT_OF_MEMORY = "out_of_memory"
     RUNG_UNSUPPORTED = "rung_unsupported"
     BAD_REQUEST = "bad_request"

@@ -16,6 +16,7 @@ from pratique.core.load import LoadFault, LoadSpec, Task
 from pratique.core.rungs import Rung
 from pratique.jobs.worker_files import LoadRefused
 from pratique.jobs.worker_memory import is_out_of_memory
+from pratique.jobs.worker_tokenizer import is_as_sealed
 
 _HEADS: Final = (
     ("ForCausalLM", Task.GENERATE),
@@ -80,7 +81,10 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
         raise LoadRefused(_why(error, LoadFault.WEIGHTS_DISAGREE)) from error
     _check(report, task)
     model.eval()
-    return LoadedModel(model, tokenizer, model.config, task, torch.device(spec.device))
+    loaded = LoadedModel(model, tokenizer, model.config, task, torch.device(spec.device))
+    if not is_as_sealed(tokenizer, directory, loaded.vocabulary):
+        raise LoadRefused(LoadFault.TOKENIZER_DIFFERS)
+    return loaded
 
 
 def _task(config: Any, directory: Path) -> Task:  # noqa: ANN401 - transformers

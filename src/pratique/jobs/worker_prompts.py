@@ -5,12 +5,9 @@ Clients cannot bring a template. What goes wrong is a `Refused` with a fault and
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pratique.core.wire import Fault, Generate, Tokenize
-
-MAX_TEMPLATED: Final = 32 * 2**20
-"""Longest text, in characters, that a template may render."""
 
 
 class Refused(Exception):
@@ -51,7 +48,7 @@ class Prompts:
         if request.tokens is not None:
             ids = list(request.tokens)
         elif request.messages is not None:
-            ids = self._encode(self._render(request.messages, request.tools), special=False)
+            ids = self._templated(request.messages, request.tools)
         else:
             ids = self._encode(request.text or "", special=True)
         self._check(ids)
@@ -63,7 +60,7 @@ class Prompts:
     def of_tokenize(self, request: Tokenize) -> list[int]:
         """Return the tokens of a text or of templated messages. Raises Refused."""
         if request.messages is not None:
-            return self._encode(self._render(request.messages, ()), special=False)
+            return self._templated(request.messages, ())
         return self._encode(request.text or "", special=request.special)
 
     def _check(self, ids: list[int]) -> None:
@@ -80,25 +77,32 @@ class Prompts:
         except (UnicodeEncodeError, TypeError) as error:
             raise Refused(Fault.PROMPT_EMPTY) from error
 
-    def _render(
+    def _templated(
         self, messages: tuple[dict[str, Any], ...], tools: tuple[dict[str, Any], ...]
-    ) -> str:
+    ) -> list[int]:
+        """Render the admitted template and encode it.
+
+        Special tokens that a client wrote into its text are encoded as that text: only the template
+        can open or close a role.
+        """
         if not self.template:
             raise Refused(Fault.NO_TEMPLATE)
         if tools and not self.tools:
             raise Refused(Fault.TEMPLATE_WITHOUT_TOOLS)
         try:
-            text = self._tokenizer.apply_chat_template(
+            ids = self._tokenizer.apply_chat_template(
                 list(messages),
                 tools=list(tools) or None,
-                tokenize=False,
+                tokenize=True,
                 add_generation_prompt=True,
+                sanitize_control_tokens=True,
+                return_dict=False,
             )
         except Exception as error:  # a template may raise anything, `raise_exception` above all
             raise Refused(Fault.TEMPLATE_REFUSED) from error
-        if not isinstance(text, str) or len(text) > MAX_TEMPLATED:
+        if not isinstance(ids, list):
             raise Refused(Fault.TEMPLATE_REFUSED)
-        return text
+        return [int(token) for token in ids]
 
 
 def generation_defaults(directory: Path) -> dict[str, Any]:
