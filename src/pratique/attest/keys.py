@@ -152,6 +152,11 @@ def verify_raw(key: PublicKey, signature: bytes, data: bytes) -> bool:
     return True
 
 
+def hash_for(key: ec.EllipticCurvePublicKey) -> hashes.HashAlgorithm:
+    """Return the hash that goes with a curve: SHA-256 for P-256, and so on."""
+    return _HASH[key.curve.name]
+
+
 def crypto_problem(key: PublicKey, crypto: Crypto) -> str | None:
     """Say why `key` may not be used under a policy's `crypto` setting, or None.
 
