@@ -16,8 +16,12 @@ _ACTIVE_SVG: Final = re.compile(
 )
 
 
+class Damaged(FormatError):
+    """A picture of a known kind that is cut short or malformed, with nothing hidden behind it."""
+
+
 def check(name: str, data: bytes) -> None:
-    """Check the picture `data`, whose kind its first bytes tell. Raises FormatError."""
+    """Check the picture `data`, whose kind its first bytes tell. Raises FormatError, Damaged."""
     if name.lower().endswith(".svg"):
         _svg(data)
     elif data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -30,7 +34,7 @@ def check(name: str, data: bytes) -> None:
         _riff(data)
     elif data[:2] == b"BM":
         if len(data) < 26 or int.from_bytes(data[2:6], "little") not in {0, len(data)}:
-            raise FormatError("is a BMP whose size is not the one it says")
+            raise Damaged("is a BMP whose size is not the one it says")
     elif data[:4] == b"\0\0\1\0":
         _ico(data)
     elif data[4:12] in {b"ftypavif", b"ftypavis", b"ftypheic"}:
@@ -57,14 +61,14 @@ def _png(data: bytes) -> None:
         kind = data[at + 4 : at + 8]
         end = at + 12 + length
         if end > len(data) or not kind.isalpha():
-            raise FormatError("is a PNG that is cut short or malformed")
+            raise Damaged("is a PNG that is cut short or malformed")
         if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            raise FormatError("is a PNG with a wrong checksum")
+            raise Damaged("is a PNG with a wrong checksum")
         at = end
         if kind == b"IEND":
             break
     else:
-        raise FormatError("is a PNG without an end")
+        raise Damaged("is a PNG without an end")
     if at != len(data):
         raise FormatError(f"is a PNG with {len(data) - at} bytes behind its end")
 
@@ -73,7 +77,7 @@ def _jpeg(data: bytes) -> None:
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
-            raise FormatError("is a malformed JPEG")
+            raise Damaged("is a malformed JPEG")
         marker = data[at + 1]
         if marker == 0xFF:
             at += 1
@@ -86,7 +90,7 @@ def _jpeg(data: bytes) -> None:
             if marker == 0xDA:
                 at = _after_scan(data, at)
     if data[at : at + 2] != b"\xff\xd9":
-        raise FormatError("is a JPEG without an end")
+        raise Damaged("is a JPEG without an end")
     rest = data[at + 2 :].strip(b"\0\n\r ")
     # Multi-picture JPEGs (CIPA DC-007) append further pictures; nothing else may follow.
     if rest and not rest.startswith(b"\xff\xd8\xff"):
@@ -103,7 +107,7 @@ def _after_scan(data: bytes, at: int) -> int:
 
 def _gif(data: bytes) -> None:
     if len(data) < 13:
-        raise FormatError("is a GIF that is cut short")
+        raise Damaged("is a GIF that is cut short")
     at = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0)
     try:
         while data[at] != 0x3B:
@@ -114,9 +118,9 @@ def _gif(data: bytes) -> None:
                 at += 10 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
                 at = _gif_blocks(data, at + 1)
             else:
-                raise FormatError("is a malformed GIF")
+                raise Damaged("is a malformed GIF")
     except IndexError as error:
-        raise FormatError("is a GIF that is cut short") from error
+        raise Damaged("is a GIF that is cut short") from error
     if data[at + 1 :].strip(b"\0\n\r "):
         raise FormatError(f"is a GIF with {len(data) - at - 1} bytes behind its end")
 
@@ -130,13 +134,13 @@ def _gif_blocks(data: bytes, at: int) -> int:
 def _riff(data: bytes) -> None:
     size = int.from_bytes(data[4:8], "little") + 8
     if size + (size & 1) != len(data) and size != len(data):
-        raise FormatError("is a RIFF file whose size is not the one it says")
+        raise Damaged("is a RIFF file whose size is not the one it says")
 
 
 def _ico(data: bytes) -> None:
     (count,) = struct.unpack_from("<H", data, 4) if len(data) >= 6 else (0,)
     if not count or len(data) < 6 + 16 * count:
-        raise FormatError("is a malformed icon")
+        raise Damaged("is a malformed icon")
     ends = [sum(struct.unpack_from("<II", data, 6 + 16 * i + 8)) for i in range(count)]
     if max(ends) != len(data):
         raise FormatError("is an icon with bytes behind its end")

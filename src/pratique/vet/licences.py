@@ -64,7 +64,11 @@ _RESTRICTIVE: Final = re.compile(
     r"(?:no|you may not)|proprietary and confidential|you may not use|may not be used (?:for|to)|monthly active users|"
     r"evaluation purposes only|no license is granted|academic (?:use|purposes) only|prohibited uses?"
 )
-_COPYLEFT: Final = frozenset({"gpl-3.0", "lgpl-3.0", "agpl-3.0"})
+_NON_COMMERCIAL: Final = re.compile(
+    r"non-?commercial (?:use|purposes?)|not for commercial|no commercial use|commercial use is (?:not|prohibited)|"
+    r"research (?:use|purposes?) only|academic (?:use|purposes?) only"
+)
+PERMISSIVE_TEXTS: Final = frozenset({"apache-2.0", "mit", "bsd-new", "isc", "cc0-1.0", "unlicense"})
 CUSTOM_TEXTS: Final = frozenset({"llama", "gemma", "openrail"})
 
 
@@ -122,6 +126,12 @@ def of_text(text: str) -> str | None:
 def restricts(text: str) -> str | None:
     """Return the words of `text` that limit who may use it and what for, or None."""
     match = _RESTRICTIVE.search(re.sub(r"\s+", " ", text.lower()))
+    return match.group() if match else None
+
+
+def non_commercial(text: str) -> str | None:
+    """Return the words of a permissive text that take the permission back, or None."""
+    match = _NON_COMMERCIAL.search(re.sub(r"\s+", " ", text.lower()))
     return match.group() if match else None
 
 

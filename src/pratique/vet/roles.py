@@ -179,6 +179,8 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], Role], ...]] = tuple(
         (r".*\.mlpackage/(?:.*)", Role.FOREIGN),
         (r".*openvino[^/]*\.bin", Role.FOREIGN),
         (r".*\.(?:onnx[._]data(?:_\d+)?|onnx\.data_\d+)", Role.ONNX_DATA),
+        (r".*\.model\.v\d+(?:m\d+)?", Role.TOKENIZER_MODEL),
+        (r"(?:.*/)?tekken[^/]*\.json", Role.TOKENIZER),
         (r".*\.so(?:\.\d+)+", Role.NATIVE),
         (r".*\.(?:tar\.[a-z0-9]+|t[gbx]z2?|7z\.\d+|part\d*\.rar|z\d\d)", Role.ARCHIVE),
     )

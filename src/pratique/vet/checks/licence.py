@@ -89,12 +89,26 @@ def _declared(repo: Repo) -> tuple[list[str], list[str]]:
             said = [name]
         if "license" in card.repeated:
             problems.append("the card declares its licence twice")
+    if not said:
+        said.extend(_gguf(repo))
     tag = repo.candidate.hub.get("license")
     if isinstance(tag, str) and tag and tag.lower() not in {s.lower() for s in said}:
         if said:
             problems.append(f"the card says {shown(said[0])}, the Hub says {shown(tag)}")
         said.append(tag)
     return said, problems
+
+
+def _gguf(repo: Repo) -> Iterator[str]:
+    """A lone GGUF file says it in its own metadata."""
+    for entry in repo.with_role(Role.GGUF):
+        try:
+            value = repo.gguf(entry.path).metadata.get("general.license")
+        except FormatError:
+            continue
+        if isinstance(value, str) and value:
+            yield value
+            return
 
 
 def _words(value: "Yaml | None") -> list[str]:
@@ -124,6 +138,8 @@ def _contradictions(
             yield _ask(
                 repo, path, f"the text is {family}, the declared licence {shown(known[0].said)}"
             )
+        elif family in licences.PERMISSIVE_TEXTS and (words := licences.non_commercial(text)):
+            yield _ask(repo, path, f"the text is {family} but adds {shown(words)}")
         elif family is None and (words := licences.restricts(text)):
             yield _ask(repo, path, f"the text limits use: {shown(words)}")
     card = cards.main(repo)

@@ -9,6 +9,7 @@ from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
 from pratique.formats import onnx
+from pratique.vet import onnx_data
 from pratique.vet.check import Check, note, refuse
 from pratique.vet.fields import beside
 from pratique.vet.repo import Entry, Repo
@@ -41,8 +42,7 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
         if not repo.here(entry.path):
             continue
         try:
-            with repo.mapped(entry.path) as data:
-                facts = onnx.examine(data)
+            facts = onnx_data.facts(repo, entry.path)
         except FormatError as error:
             yield refuse(CHECK.id, entry.path, f"is no well-formed ONNX model: {error}", _REMEDY)
             continue

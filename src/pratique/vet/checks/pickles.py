@@ -11,6 +11,7 @@ from pratique.core.findings import Finding, Severity
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.formats import pickles, zips
+from pratique.vet import onnx_data
 from pratique.vet.check import Check, refuse
 from pratique.vet.repo import HEAD, MIB, Entry, Repo
 from pratique.vet.roles import Role
@@ -34,6 +35,8 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
         sign = pickles.identify(head, whole=len(head) == entry.size)
         if sign is not None:
             yield _refused(entry, sign)
+        elif entry.role is Role.TORCH and entry.path in onnx_data.named_files(repo):
+            continue  # raw tensors of an ONNX model: the `onnx` check holds it to their extent
         elif entry.role is Role.TORCH and not head.startswith(zips.LOCAL_MAGIC):
             yield refuse(
                 CHECK.id,

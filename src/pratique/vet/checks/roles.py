@@ -12,6 +12,7 @@ from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
 from pratique.formats import images, text, tfrecord
+from pratique.vet import onnx_data
 from pratique.vet.check import Check, note, refuse
 from pratique.vet.repo import MIB, Entry, NotHere, Repo
 from pratique.vet.roles import Role
@@ -21,8 +22,29 @@ _MAX_IMAGE: Final = 64 * MIB
 _TEXT: Final = frozenset(
     {Role.CARD, Role.LICENCE, Role.CODE, Role.SCRIPT, Role.CHECKSUMS, Role.GIT, Role.CHAT_TEMPLATE}
 )
-_BINARY_DOCUMENTS: Final = {".pdf": (b"%PDF-", b"%%EOF")}
-_TABLES: Final = {".parquet": (b"PAR1", b"PAR1"), ".arrow": (b"ARROW1", b"ARROW1")}
+_BINARY_DOCUMENTS: Final = {".pdf": b"%PDF-"}
+_TABLES: Final = {".parquet": (b"PAR1",), ".arrow": (b"ARROW1", b"\xff\xff\xff\xff")}
+# Settings of development tools; any other hidden name without a role is refused.
+_HIDDEN: Final = frozenset(
+    {
+        ".editorconfig",
+        ".flake8",
+        ".pylintrc",
+        ".coveragerc",
+        ".prettierrc",
+        ".eslintrc",
+        ".python-version",
+        ".nojekyll",
+        ".mailmap",
+        ".clang-format",
+        ".isort.cfg",
+        ".style.yapf",
+        ".gitlab-ci",
+        ".npmignore",
+        ".hfignore",
+        ".env.example",
+    }
+)
 _MEDIA: Final = (
     b"RIFF",
     b"ID3",
@@ -52,31 +74,37 @@ _UNLOADED: Final = {
 def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     del policy
     for entry in repo.files:
-        if entry.role is Role.UNKNOWN and not repo.here(entry.path):
-            if repo.stage >= Stage.CONTENT or not _could_be_text(entry):
-                yield _unknown(entry, "has no known role")
+        if entry.role is Role.UNKNOWN and entry.path in onnx_data.named_files(repo):
             continue
-        if not repo.here(entry.path):
-            continue
-        try:
-            _check(repo, entry)
-        except NotHere:
-            continue
-        except FormatError as error:
-            if entry.role is Role.UNKNOWN:
-                yield _unknown(entry, f"has no known role and {error}")
-            else:
-                yield refuse(
-                    CHECK.id,
-                    entry.path,
-                    f"is not {_UNLOADED.get(entry.role, entry.role.value)} as its name says: {error}",
-                    "replace it with a well-formed file, or remove it",
-                )
-            continue
+        if entry.role is Role.UNKNOWN and _is_hidden(entry):
+            yield _unknown(entry, "is a hidden file of no known role")
+        elif repo.here(entry.path):
+            yield from _content(repo, entry)
+        elif entry.role is Role.UNKNOWN and not _could_be_text(entry):
+            yield _unknown(entry, "has no known role")
+
+
+def _content(repo: Repo, entry: Entry) -> Iterator[Finding]:
+    try:
+        _check(repo, entry)
+    except NotHere:
+        return
+    except images.Damaged as error:
+        yield note(CHECK.id, entry.path, f"{error}; nothing loads it")
+    except FormatError as error:
+        if entry.role is Role.UNKNOWN:
+            yield _unknown(entry, f"has no known role and {error}")
+            return
+        yield refuse(
+            CHECK.id,
+            entry.path,
+            f"is not {_UNLOADED.get(entry.role, entry.role.value)} as its name says: {error}",
+            "replace it with a well-formed file, or remove it",
+        )
+    else:
         if entry.role in _UNLOADED or entry.role is Role.UNKNOWN:
-            yield note(
-                CHECK.id, entry.path, f"is {_UNLOADED.get(entry.role, 'text that nothing loads')}"
-            )
+            what = _UNLOADED.get(entry.role, "text that nothing loads")
+            yield note(CHECK.id, entry.path, f"is {what}")
 
 
 def _unknown(entry: Entry, message: str) -> Finding:
@@ -85,6 +113,13 @@ def _unknown(entry: Entry, message: str) -> Finding:
         entry.path,
         message,
         "remove it: nothing that a model needs is carried under this name",
+    )
+
+
+def _is_hidden(entry: Entry) -> bool:
+    parts = entry.path.split("/")
+    return any(p.startswith(".") and p not in {".github", ".eval_results"} for p in parts) and (
+        entry.name.lower() not in _HIDDEN
     )
 
 
@@ -113,11 +148,8 @@ def _plain(repo: Repo, entry: Entry) -> None:
 def _document(repo: Repo, entry: Entry) -> None:
     suffix = entry.name[entry.name.rfind(".") :].lower()
     if suffix in _BINARY_DOCUMENTS:
-        begin, end = _BINARY_DOCUMENTS[suffix]
-        if not repo.head(entry.path, 16).startswith(begin) or end not in repo.tail(
-            entry.path, 1024
-        ):
-            raise FormatError("has not the beginning and end of such a document")
+        if not repo.head(entry.path, 16).startswith(_BINARY_DOCUMENTS[suffix]):
+            raise FormatError("has not the beginning of such a document")
     else:
         _plain(repo, entry)
 
@@ -125,11 +157,8 @@ def _document(repo: Repo, entry: Entry) -> None:
 def _data(repo: Repo, entry: Entry) -> None:
     suffix = entry.name[entry.name.rfind(".") :].lower()
     if suffix in _TABLES:
-        begin, end = _TABLES[suffix]
-        if not repo.head(entry.path, 16).startswith(begin) or not repo.tail(
-            entry.path, 16
-        ).endswith(end):
-            raise FormatError("has not the beginning and end of such a table")
+        if not repo.head(entry.path, 16).startswith(_TABLES[suffix]):
+            raise FormatError("has not the beginning of such a table")
     else:
         text.decode(repo.read(entry.path, _MAX_TEXT))
 
@@ -145,14 +174,17 @@ def _media(repo: Repo, entry: Entry) -> None:
 
 
 def _notebook(repo: Repo, entry: Entry) -> None:
-    document = repo.json(entry.path)
-    if not isinstance(document, dict) or "cells" not in document:
-        raise FormatError("has no cells")
+    if not isinstance(repo.json(entry.path), dict):
+        raise FormatError("is no object")
 
 
 def _events(repo: Repo, entry: Entry) -> None:
-    with repo.open(entry.path) as file:
-        tfrecord.check(file, entry.size)
+    """A log that was cut off while it was written is ordinary; what it must not be, others look for."""
+    try:
+        with repo.open(entry.path) as file:
+            tfrecord.check(file, entry.size)
+    except FormatError as error:
+        raise images.Damaged(f"is a TensorBoard log that {error}") from error
 
 
 def _cache(repo: Repo, entry: Entry) -> None:

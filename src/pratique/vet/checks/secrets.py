@@ -45,7 +45,7 @@ _PATTERNS: Final = {
     "a JSON web token": r"\beyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{20,}\b",
     "a SendGrid key": r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b",
     "a Discord or Telegram token": r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}\b",
-    "a password in a settings file": r"(?im:^\s*(?:export\s+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|APIKEY|TOKEN)\s*=\s*[\"']?[^\s\"'$<{]{16,})",
+    "a password in a settings file": r"(?m:^[ \t]*(?:export[ \t]+)?[A-Z0-9_]*(?:PASSWORD|PASSWD|SECRET|SECRET_KEY|API_KEY|APIKEY|TOKEN)=[\"']?[A-Za-z0-9+/_!@#%^&*-]{16,}[\"']?[ \t]*$)",
 }
 _NAMES: Final = tuple(_PATTERNS)
 _EXAMPLE: Final = re.compile(
