@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import NOW, POLICY, World, make_world
 
 from pratique.admit.admit import Naming
 from pratique.admit.load import open_admitted
@@ -12,6 +11,7 @@ from pratique.errors import UnreadableInput
 from pratique.store import records
 from pratique.store.cas import Store, open_store
 from pratique.store.upkeep import check_store, collect, forget
+from tests.support.bundles import NOW, POLICY, World, make_world
 
 
 @pytest.fixture
