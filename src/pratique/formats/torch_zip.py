@@ -49,7 +49,7 @@ _FIXED_NAMES: Final = frozenset(
 )  # fmt: skip
 _STORAGE: Final = re.compile(r"data/\d{1,9}\Z")
 _SCRIPT: Final = re.compile(
-    r"(?:constants\.pkl|(?:code|extra|constants|tensors|attributes)/.+|model\.json)\Z"
+    r"(?:constants\.pkl|(?:code|extra|constants|tensors|attributes|traced_inputs)/.+|bytecode\.pkl|traced_inputs\.pkl|mobile_debug_handles\.pkl)\Z"
 )
 
 _SCRIPT_GLOBAL: Final = re.compile(

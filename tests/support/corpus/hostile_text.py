@@ -331,6 +331,11 @@ CASES.each("FAILED", "integrity", {
     "integrity-md5": file("MD5SUMS", f"{'0' * 32}  config.json\n"),
     "integrity-record": file(".cache/huggingface/download/config.json.metadata", f"{'a' * 40}\n{'b' * 40}\n1700000000.0\n"),
     "integrity-record-lfs": file(".cache/huggingface/download/model.safetensors.metadata", f"{'a' * 40}\n{'b' * 64}\n1700000000.0\n"),
+    "integrity-manifest": file("manifest.json", {"files": {"config.json": {"sha256": "0" * 64, "size": 3}}}),
+    "integrity-manifest-flat": file("checksums.json", {"config.json": "0" * 64}),
+    "integrity-manifest-list": file("manifest.json", {"files": [{"path": "config.json", "sha256": "0" * 64}]}),
+    "integrity-manifest-missing": file("manifest.json", {"files": [{"path": "ghost.bin", "digest": "sha256:" + "0" * 64}]}),
+    "integrity-model-sig": file("model.sig", {"dsseEnvelope": {"payload": "eyJwcmVkaWNhdGUiOnsicmVzb3VyY2VzIjpbeyJuYW1lIjoiY29uZmlnLmpzb24iLCJkaWdlc3QiOiIwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwIiwiYWxnb3JpdGhtIjoic2hhMjU2In1dfX0="}}),
     "integrity-pointer": file("model.safetensors", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"),
     "integrity-pointer-tokenizer": file("tokenizer.json", f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12345\n"),
 })  # fmt: skip

@@ -1,14 +1,18 @@
 """Files are those that the source pinned: listing, download records, checksum lists, LFS pointers."""
 
+import base64
 import hashlib
 import re
 from collections.abc import Iterator
 from typing import Final
 
 from pratique.core.findings import Finding, Severity
+from pratique.core.ids import path_problem
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
+from pratique.formats import json_strict
+from pratique.formats.json_strict import Json
 from pratique.vet.check import Check, refuse
 from pratique.vet.repo import MIB, Entry, Repo
 from pratique.vet.roles import Role
@@ -20,6 +24,11 @@ _ALGORITHMS: Final = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "s
 _RECORD: Final = re.compile(
     r"(?:(?P<base>.*)/)?\.cache/huggingface/download/(?P<path>.+)\.metadata\Z"
 )
+_MANIFEST: Final = re.compile(
+    r"(?i)(?:.*[-_.])?(?:manifest|checksums?|sha256(?:sums?)?|hashes|digests|files|integrity)\.json\Z|model\.sig\Z|.*\.sig\Z"
+)
+_HEX64: Final = re.compile(r"[0-9a-fA-F]{64}")
+_NAME_KEYS: Final = ("path", "name", "file", "filename", "rfilename")
 _REMEDY: Final = "fetch the repository again at its pinned revision"
 
 
@@ -38,6 +47,8 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     yield from _listing(repo)
     for entry in repo.with_role(Role.CHECKSUMS):
         yield from _checksums(repo, entry)
+    for entry in repo.with_role(Role.JSON, Role.UNKNOWN):
+        yield from _manifest(repo, entry)
     for entry in repo.with_role(Role.CACHE):
         if match := _RECORD.match(entry.path):
             base = match["base"]
@@ -77,6 +88,70 @@ def _checksums(repo: Repo, entry: Entry) -> Iterator[Finding]:
                 yield _differs(path, entry.path)
         elif not repo.has(path):
             yield refuse(CHECK.id, entry.path, f"lists {name!a}, which is not here", _REMEDY)
+
+
+def _manifest(repo: Repo, entry: Entry) -> Iterator[Finding]:
+    """JSON lists of files with SHA-256 digests; OpenSSF Model Signing bundles carry one inside."""
+    if not _MANIFEST.match(entry.name) or not repo.here(entry.path):
+        return
+    try:
+        document = json_strict.parse(repo.read(entry.path, 16 * MIB))
+        if entry.name.lower().endswith(".sig"):
+            document = _signed_statement(document)
+    except (FormatError, ValueError):
+        return
+    for name, digest in _pinned(document):
+        path = f"{entry.folder}/{name}" if entry.folder else name
+        if repo.here(path) and repo.sha256(path) != digest.lower():
+            yield _differs(path, entry.path)
+        elif not repo.has(path) and path_problem(name) is None and "." in name:
+            yield refuse(CHECK.id, entry.path, f"lists {name!a}, which is not here", _REMEDY)
+
+
+def _signed_statement(document: Json) -> Json:
+    """The in-toto statement inside a Sigstore bundle. Its signature is not checked here."""
+    envelope = document.get("dsseEnvelope") if isinstance(document, dict) else None
+    payload = envelope.get("payload") if isinstance(envelope, dict) else None
+    if not isinstance(payload, str):
+        return None
+    return json_strict.parse(base64.b64decode(payload, validate=True))
+
+
+def _pinned(document: Json) -> Iterator[tuple[str, str]]:
+    """Every (name, SHA-256) in a document, whichever common shape it has."""
+    pending: list[Json] = [document]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, dict):
+            name = next((item[k] for k in _NAME_KEYS if isinstance(item.get(k), str)), None)
+            digest = _digest_of(item)
+            if isinstance(name, str) and digest is not None:
+                yield name.removeprefix("./"), digest
+                continue
+            for key, value in item.items():
+                found = value if isinstance(value, str) else _digest_of(value)
+                if (
+                    isinstance(found, str)
+                    and _HEX64.fullmatch(found.removeprefix("sha256:"))
+                    and "." in key
+                ):
+                    yield key.removeprefix("./"), found.removeprefix("sha256:")
+                elif isinstance(value, dict | list):
+                    pending.append(value)
+
+
+def _digest_of(item: Json) -> str | None:
+    if not isinstance(item, dict):
+        return None
+    for key in ("sha256", "digest", "hash", "checksum"):
+        value = item.get(key)
+        if isinstance(value, dict):
+            value = value.get("sha256")
+        if isinstance(value, str) and _HEX64.fullmatch(value.removeprefix("sha256:")):
+            return value.removeprefix("sha256:")
+    return None
 
 
 def _pair(line: str, entry: Entry) -> tuple[str, str] | None:
