@@ -6,6 +6,7 @@ Signing (raises SealError, exit 6, on a missing or wrong key)::
 
     generate_key(prefix: Path, algorithm="p256", password: bytes | None = None) -> str
     load_signer(path: Path, password_prompt: Callable[[], bytes] | None = None) -> Signer
+    open_signer(options: SigningOptions, password_prompt=None) -> Signer | SignsStatements
     sign_payload(files: Iterable[tuple[RelPath, Digest]], signer: Signer, name="payload") -> bytes
     sign_approval(approval: Approval, signer: Signer) -> bytes
     signature_name(role: Role, taken: Collection[str]) -> str
@@ -27,26 +28,11 @@ Verification (raises VerificationRefused)::
 included), `.bundle_id`, `.signers`, `.approvals`, `.rungs`, `.variants` (what all counted approvals
 permit), `.expires` (when approvals fall below the threshold, or None), `.enclave`,
 `.trust_fingerprint` and `.steps`.
+
+Import functions from their modules (`pratique.attest.verify`, `.install`, `.keys`, `.sign`,
+`.signers`): this one offers the values alone, so that a command loads only what it needs.
 """
 
-from pratique.attest.install import (
-    advance_time_floor,
-    install,
-    installed_trust,
-    revoke_now,
-    trust_from_directory,
-)
-from pratique.attest.keys import (
-    Algorithm,
-    Crypto,
-    KeySigner,
-    Signer,
-    generate_key,
-    load_signer,
-)
-from pratique.attest.sign import sign_approval, sign_payload, signature_name
-from pratique.attest.trustfile import Revocation
-from pratique.attest.trustroot import SERVING_GRACE, TrustRoot
 from pratique.attest.values import (
     ANY,
     Approval,
@@ -58,35 +44,15 @@ from pratique.attest.values import (
     SignedBy,
     Step,
 )
-from pratique.attest.verify import VerifiedStatement, verify_signatures
 
 __all__ = [
     "ANY",
-    "SERVING_GRACE",
-    "Algorithm",
     "Approval",
-    "Crypto",
     "Identity",
-    "KeySigner",
     "Method",
-    "Revocation",
     "Role",
     "Scope",
     "SignedApproval",
     "SignedBy",
-    "Signer",
     "Step",
-    "TrustRoot",
-    "VerifiedStatement",
-    "advance_time_floor",
-    "generate_key",
-    "install",
-    "installed_trust",
-    "load_signer",
-    "revoke_now",
-    "sign_approval",
-    "sign_payload",
-    "signature_name",
-    "trust_from_directory",
-    "verify_signatures",
 ]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pratique.attest import home as homes
 from pratique.attest import words
-from pratique.attest.client import history, newest_root, reader, update_metadata
+from pratique.attest.carried import history, newest_root, reader
 from pratique.attest.home import State, load_state, locked, save_state, trust_dir
 from pratique.attest.proof import mint
 from pratique.attest.trustfile import Revocation, read_revocations, read_trust
@@ -92,6 +92,8 @@ def install(
     returns what the user says it must be (hex or words), or None to stop. Guarantees that the old
     trust stands unless the whole new set was verified. Raises VerificationRefused.
     """
+    from pratique.attest.client import update_metadata  # noqa: PLC0415  # slow, and rarely needed
+
     directory = trust_dir(home)
     with locked(directory):
         state = load_state(directory)

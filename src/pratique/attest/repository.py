@@ -32,7 +32,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from pratique.attest.client import read_regular
+from pratique.attest.carried import read_regular
 from pratique.attest.home import write_atomically
 from pratique.attest.keys import PublicKey, Signer
 from pratique.attest.trustfile import (

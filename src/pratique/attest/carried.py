@@ -1,0 +1,59 @@
+"""Reading what a medium carries: regular files, up to a limit, and nothing else.
+
+Nothing here follows a link, waits on a pipe or reads past a limit.
+"""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from pratique.attest.tufset import MAX_METADATA_BYTES, MAX_ROOTS, Read
+from pratique.errors import VerificationRefused
+
+
+def read_regular(path: Path, limit: int) -> bytes | None:
+    """Return a regular file's bytes, or None if it is absent. Never follows a link or waits on a pipe.
+
+    Raises VerificationRefused if it is larger than `limit`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise VerificationRefused(f"{path.name} in the trust set is larger than {limit} bytes")
+    return data
+
+
+def reader(directory: Path) -> Read:
+    """Read files below `directory`."""
+    return lambda name, limit: read_regular(directory / name, limit)
+
+
+def history(metadata: Path) -> Read:
+    """Read metadata as python-tuf persists it: roots by version in a folder of their own."""
+
+    def read(name: str, limit: int) -> bytes | None:
+        folder = metadata / "root_history" if name.endswith(".root.json") else metadata
+        return read_regular(folder / name, limit)
+
+    return read
+
+
+def newest_root(metadata: Read) -> str:
+    """Return the hex SHA-256 of the newest root on a medium, for people to compare."""
+    newest = None
+    for version in range(1, MAX_ROOTS):
+        data = metadata(f"{version}.root.json", MAX_METADATA_BYTES)
+        newest = data if data is not None else newest
+    if newest is None:
+        raise VerificationRefused(
+            "there is no trust set here: no metadata/N.root.json",
+            hint="give the directory that `pratique trust export` wrote",
+        )
+    return hashlib.sha256(newest).hexdigest()
