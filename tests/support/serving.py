@@ -109,6 +109,42 @@ class OpenLauncher:
         return OpenChild(process)
 
 
+# A worker in miniature: speaks the language, holds no model. A request with `ignore_eos` goes on until
+# it is cancelled, another one is answered with "ok" at once.
+FAKE_WORKER = """
+import os
+from pratique.core.load import LoadFault, Task
+from pratique.core.wire import *
+def hello(channel):
+    channel.sendall(encode(Loaded(task=Task.GENERATE, context=1000, vocabulary=9, dtype="float32",
+        template=True, seconds_verify=0, seconds_load=0)))
+def answer(channel, m):
+    if m.op == "tokenize":
+        return channel.sendall(encode(TokenIds(id=m.id, ids=(1, 2))))
+    channel.sendall(encode(Started(id=m.id, prompt_tokens=3)))
+    if m.ignore_eos:
+        return channel.sendall(encode(Delta(id=m.id, index=0, text="on")) if m.stream else b"")
+    for at in range(m.n):
+        channel.sendall(encode(Done(id=m.id, index=at, text="ok", finish=Finish.STOP,
+            completion_tokens=3)))
+def nothing(*_): pass
+def serve(channel, on_load=nothing, on_message=answer):
+    frames = Frames()
+    while data := channel.recv(65536):
+        for body in frames.feed(data):
+            m = parse_to_worker(body)
+            if m.op == "load":
+                on_load(m.spec)
+                hello(channel)
+            elif m.op == "stop":
+                os._exit(0)
+            elif m.op != "cancel":
+                on_message(channel, m)
+def main(channel):
+    serve(channel)
+"""
+
+
 @dataclass
 class Notes:
     """A watcher and recorder that remembers."""
@@ -157,6 +193,7 @@ class Served:
     supervisor: Supervisor
     notes: Notes
     loop: asyncio.AbstractEventLoop
+    thread: threading.Thread
     error: BaseException | None = None
 
 
@@ -226,7 +263,7 @@ def serving(
     if "error" in found:
         worker.join(30)
         raise found["error"]
-    served = Served(found["url"], found["supervisor"], notes, found["loop"])
+    served = Served(found["url"], found["supervisor"], notes, found["loop"], worker)
     try:
         yield served
     finally:

@@ -35,6 +35,7 @@ from pratique.core.wire import (
 from pratique.errors import FormatError
 
 _READ_BYTES: Final = 256 * 1024
+_TURN: Final = 64
 _MOST_UNREAD: Final = 100_000
 """Answers that one request may have outstanding before its worker counts as gone mad."""
 
@@ -115,7 +116,9 @@ class WorkerLink:
         """Deliver answers until the worker is gone; then tell everybody who waits."""
         try:
             while True:
-                self._deliver(await self._receive())
+                for _ in range(_TURN):
+                    self._deliver(await self._receive())
+                await asyncio.sleep(0)  # reading what is there already does not let others run
         except WorkerGone:
             pass
         except FormatError:

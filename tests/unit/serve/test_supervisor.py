@@ -15,31 +15,18 @@ from pratique.serve import supervisor as supervisor_module
 from pratique.serve.supervisor import State, Supervisor
 from pratique.serve.worker_link import WorkerGone, only
 from tests.support import models
-from tests.support.serving import GIB, Notes, OpenLauncher, limits_for, model_of, plan_for
+from tests.support.serving import (
+    FAKE_WORKER,
+    GIB,
+    Notes,
+    OpenLauncher,
+    limits_for,
+    model_of,
+    plan_for,
+)
 
-# A worker in miniature: speaks the language, holds no model.
-FAKE = """
-import os, signal, sys, time
-from pratique.core.load import LoadFault, Task
-from pratique.core.wire import *
-def serve(channel, on_load, on_message):
-    frames = Frames()
-    while data := channel.recv(65536):
-        for body in frames.feed(data):
-            message = parse_to_worker(body)
-            if message.op == "load":
-                on_load(message.spec)
-                channel.sendall(encode(Loaded(task=Task.GENERATE, context=9, vocabulary=9,
-                    dtype="float32", seconds_verify=0, seconds_load=0)))
-            elif message.op == "stop":
-                os._exit(0)
-            elif message.op != "cancel":
-                on_message(channel, message)
-def answer(channel, message):
-    channel.sendall(encode(TokenIds(id=message.id, ids=(1, 2))))
-def nothing(*_): pass
-"""
-GOOD = FAKE + "def main(channel): serve(channel, nothing, answer)"
+FAKE = FAKE_WORKER
+GOOD = FAKE_WORKER
 
 
 def code(on_load: str = "nothing", on_message: str = "answer") -> str:
