@@ -29,6 +29,7 @@ NOT_GIVEN = {
     b"an", b"art", b"can", b"monte", b"cloud", b"data", b"de", b"east", b"may", b"new", b"rich", b"san", b"so", b"sue", b"the", b"token", b"van", b"von", b"will",
 }  # fmt: skip
 NOT_FAMILY = {
+    b"monte",
     b"de",
     b"di",
     b"da",

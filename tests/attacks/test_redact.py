@@ -33,6 +33,7 @@ HOSTILE = {
     "spaced letters": "j o h n ",
     "number words": "one two ",
     "readable base64": "am9obkB4LmNvbSA= ",
+    "address labels": "address: 1 A ",
     "session ids": "sid=abc123;",
 }
 

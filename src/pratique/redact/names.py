@@ -41,6 +41,7 @@ NOT_NAMES = frozenset(
     mama papa mom dad sirs hr it qa ceo cto cfo kunde kunden kundin damen herren team kollegen alle zusammen client clients cliente clientes equipe equipo tous toutes madame monsieur senor senora signore herr frau und oder ich wir sie ihr bitte danke mit fur der die das ein eine est et je nous vous merci bonjour hallo hola buenos estimado estimada gracias por favor
     beach river falls bay hills bridge airport springs heights valley creek mountain peninsula harbor canyon desert ocean sea gulf strait kingdom empire dynasty stadium square avenue metro cathedral castle palace airlines motors labs systems technologies software solutions industries academy orchestra theatre theater cup league award prize day effect theorem lemma algorithm distribution process method equation constant matrix transform filter tree sort search protocol license licence standard edition pro plus mini ultra max lite studio code suite enterprise premium ruby java javascript typescript linux windows macos android iphone ipad chrome firefox safari oracle redis kafka jenkins docker kubernetes lambda
     mrn dob ssn iban tel email fax nhs dni nie cpf pin otp url http https json xml sql csv pdf usa uk eu
+    into onto santa claus kong star wars episode management vlan rfc
     hiring recruiter recruitment committee whoever concern occupant resident homeowner subscriber valued""".split()
 )
 
@@ -60,6 +61,8 @@ def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
     """Cut off words at both ends that belong to no name; None when nothing is left."""
     pieces = [m.span() for m in _PIECE.regexp.finditer(view.skeleton, start, end)]
     words = [view.skeleton[a:b].rstrip(b".").lower() for a, b in pieces]
+    if words and words[0] == b"the":
+        return None
     first = 0
     while first < len(words) and words[first] in NOT_NAMES:
         first += 1

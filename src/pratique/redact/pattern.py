@@ -17,7 +17,7 @@ from pratique.redact.view import View
 
 _CLASSES = (CASELESS + LOWER + OTHER + UPPER).encode("latin-1")
 _ASCII = 0x80
-_MAX_REPEAT = 40
+_MAX_REPEAT = 60
 _REPEAT = re.compile(r"\{(\d+),(\d+)\}")
 
 
@@ -98,7 +98,7 @@ def _opened(source: str) -> str:
 class Pattern:
     """A pattern over skeletons. Accents and Cyrillic letters may be written outside of brackets.
 
-    An upper bound of a repeat above 40 means "no bound".
+    An upper bound of a repeat above 60 means "no bound".
     """
 
     __slots__ = ("_compiled", "_ignore_case", "_source", "triggers")
@@ -163,7 +163,8 @@ class Keywords:
             skeleton = view.skeleton
             for match in self._latin.matches(view):
                 start, end = match.span(1)
-                if end >= len(skeleton) or not _is_letter(skeleton[end]):
+                word_ends = end >= len(skeleton) or not _is_letter(skeleton[end])
+                if word_ends or not _is_letter(skeleton[end - 1]):
                     yield start, end
         if self._foreign_words and not view.latin_only:
             if self._foreign is None:

@@ -24,7 +24,7 @@ _WEAK_EN = frozenset(
 _NUMBER_FIRST = Pattern(
     rf"(\d{{1,6}}(?:[A-Za-z]|\s?[\-/]\s?\d{{1,4}}[A-Za-z]?|\s1/2)?),?\s{{1,2}}(?:(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West)\.?\s)?"
     rf"((?:(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)|of|the)\s){{0,4}}?(?:{_CAP}|\d{{1,3}}(?:st|nd|rd|th|ST|ND|RD|TH)))\s({_EN})(?:[^{LETTER}]|$)"
-    rf"(?:\.?\s?(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West)(?:[^{LETTER}]|$))?"
+    rf"(?:\.?\s?(?:[NSEW]|N\.?[EW]|S\.?[EW]|North|South|East|West|Central)(?:[^{LETTER}]|$))?"
 )
 _BROADWAY = Pattern(
     rf"\d{{1,5}}\s(?:Broadway|Piccadilly|Strand|Whitehall|Cheapside)(?:[^{LETTER}]|$)"
@@ -89,7 +89,7 @@ _BOX = Pattern(
 )
 _POST = r"(?:[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}|[A-Z]\d[A-Z]\s?\d[A-Z]\d|\d{5}-\d{3,4}|\d{2}-\d{3}|\d{3}\s\d{2}|\d{4}-\d{3}|\d{4}\s?[A-Z]{2}(?:[^A-Za-z]|$)|(?:[A-Z]{1,2}-)?\d{4,6}|[A-Z]{3}\s?\d{4}|\d{3}-\d{4}|Eircode\s)"
 _UNIT = Pattern(
-    r"[,\s]{0,3}(?:-\s)?(?:apt|apartment|apto|appt|app|suite|ste|unit|flat|floor|fl|room|rm|bldg|building|block|blk|#|wohnung|whg|piso|puerta|pta|planta|escalera|esc|bajo|interno|int|scala|bloco|bl|andar|casa|cs|etage|etg|stock|og|bus|bte|boite|batiment|bat|esc|m|lok|lgh|tv|th|daire|d|kat|k|no|ap|et|sc|кв|квартира|корп|корпус|к|стр|офис|оф|эт|под|пом|д|дом|tower|level|dept|depto|lot|lt|bsn|rt|rw|phong|tang|dpto|local|lote|manzana|mz|of|oficina|edificio|edif)\.?:?\s{0,2}#?[A-Za-z]?[\-]?\d{0,5}[A-Za-z0-9]{0,2}[o]?(?:\s?(?:floor|fl|piso|etage|andar|og|izq|dcha|kat|stock))?\.?(?:[,\s]|$)",
+    r"[,\s]{1,3}\d{1,2}[oa]\.?\s?(?:[a-z]|izda|izq|dcha|dta|esq|dir)?\.?(?:[,\s]|$)|[,\s]{0,3}(?:-\s)?(?:apt|apartment|apto|appt|app|suite|ste|unit|flat|floor|fl|room|rm|bldg|building|block|blk|#|wohnung|whg|piso|puerta|pta|planta|escalera|esc|bajo|interno|int|scala|bloco|bl|andar|casa|cs|etage|etg|stock|og|bus|bte|boite|batiment|bat|esc|m|lok|lgh|tv|th|daire|d|kat|k|no|ap|et|sc|кв|квартира|корп|корпус|к|стр|офис|оф|эт|под|пом|д|дом|tower|level|dept|depto|lot|lt|bsn|rt|rw|phong|tang|dpto|local|lote|manzana|mz|of|oficina|edificio|edif)\.?:?\s{0,2}#?[A-Za-z]?[\-]?\d{0,5}[A-Za-z0-9]{0,2}[o]?(?:\s?(?:floor|fl|piso|etage|andar|og|izq|dcha|kat|stock))?\.?(?:[,\s]|$)",
     ignore_case=True,
 )
 _TOWN = rf"[{UP}][{LETTER}'\-.]*(?:(?:\s|-|/)(?:(?:de|del|della|di|da|do|dos|das|du|la|le|les|los|las|el|am|an|der|den|im|in|of|on|upon|the|sur|sous|en|les|ob|bei|v|pod|nad|nam|i|y|e|g\.|г\.)\s){{0,3}}[{UP}][{LETTER}'\-.]*){{0,3}}"
@@ -113,6 +113,7 @@ _SEGMENTS = (
     Pattern(r"\s\([A-Z]{2}\)"),
 )
 _MAX_SEGMENTS = 7
+_MAX_LINE = 176
 _STOP = frozenset(
     b"please call phone tel email the this that i we my his her he she it and or but if when dob born date name patient ssn fax mobile contact ask thanks thank best regards sincerely delivery deliver send bitte telefon und tel. mail e-mail for from with mon tue wed thu fri sat sun january february march april june july august september october november december geboren ne nee fecha nacido dni next please, our your they you order account card iban can is was will invoice mr mrs ms dr herr frau customer ref".split()
 )
@@ -182,6 +183,7 @@ def _streets(view: View) -> Iterator[tuple[int, int]]:
         if _glued(view, start):
             continue
         yield _with_flat(view, start), max(reached, _trimmed(view, match.end()))
+    yield from _towns(view)
     for pattern in (_FR, _BROADWAY):
         for match in pattern.matches(view):
             if not _glued(view, match.start()) and (
@@ -198,6 +200,28 @@ def _streets(view: View) -> Iterator[tuple[int, int]]:
             if _glued(view, start) or not _likely(view, pattern, match, reached - end):
                 continue
             yield _with_postcode(view, start), reached
+
+
+# No street word, but a house number, and right behind it a postcode with its town.
+_STREET_FIRST = Pattern(
+    rf"([{UP}][{LETTER}'\-]*[a-z\x85\xE0-\xFF][{LETTER}'\-]*\.?(?:\s(?:(?:de|del|della|di|da|do|dos|das|du|la|le|van|von|der|den)\s)?{_CAP}){{0,4}},?\s(?:n[o.]?\.?\s?)?\d{{1,4}}(?:[\-/]\d{{1,4}})?(?:\s?[A-Za-z])?\.?(?:,?\s(?:piano|apt\.?|piso|appartamento|interno)\s\d{{1,3}})?\s?)[,\n]\s?(?:[A-Za-z]+\s?){{0,3}}"
+)
+_HOUSE_FIRST = Pattern(
+    rf"((?:\d{{1,3}}-){{0,2}}\d{{1,5}}[A-Za-z]?,?\s{_CAP}(?:\s{_CAP}){{0,4}})[,\n]"
+)
+_YEAR = Pattern(r"[,\s\-]{0,4}(?:19|20)\d\d(?:[^\d]|$)")
+_CODE = Pattern(rf"[^\d]{{0,40}}{_POST}")
+
+
+def _towns(view: View) -> Iterator[tuple[int, int]]:
+    for pattern in (_STREET_FIRST, _HOUSE_FIRST):
+        for match in pattern.matches(view):
+            start, end = match.start(1), _trimmed(view, match.end(1))
+            reached = _reach(view, end)
+            tail = view.skeleton[end:reached]
+            if _glued(view, start) or _YEAR.at(view, end) or not _CODE.regexp.match(tail):
+                continue
+            yield _with_flat(view, start), reached
 
 
 _FLAT = Pattern(
@@ -383,7 +407,7 @@ def _labelled(view: View) -> Iterator[tuple[int, int]]:
     for start, end in _LABEL.hits(view):
         if _NOT_POSTAL.regexp.search(view.skeleton[max(0, start - 14) : start]):
             continue
-        match = _LINE.at(view, end)
+        match = _LINE.at(view, end, min(len(view.skeleton), end + _MAX_LINE))
         if not match:
             continue
         first, last = match.span(1)

@@ -12,7 +12,7 @@ from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
 _WORDS = Keywords(
-    "card", "cards", "credit card", "debit card", "card number", "creditcard", "kreditkarte", "kartennummer", "kreditkartennummer", "karte", "visa",
+    "card", "cards", "charge", "charged", "paid with", "pay with", "paying with", "payment", "checkout", "purchase", "billed",  "credit card", "debit card", "card number", "creditcard", "kreditkarte", "kartennummer", "kreditkartennummer", "karte", "visa",
     "mastercard", "amex", "american express", "discover", "diners", "jcb", "unionpay", "maestro", "carte", "carte bancaire", "carte bleue", "tarjeta", "carta",
     "carta di credito", "cartao", "karta", "karty", "kort", "kortnummer", "kreditkort", "betaalkaart", "creditcardnummer", "kaart", "pan", "cc", "kart", "kortti", "luottokortti",
     "карта", "карты", "карте", "карту", "картой", "номер карты", "信用卡", "卡号", "カード", "카드", "بطاقة", "כרטיס", "κάρτα", "कार्ड", "บัตร", "bankkarte", "kartu", "kártya", "kartya",
@@ -71,6 +71,8 @@ def _accepted(view: View, cluster: Cluster, first: int, last: int, valid: bool) 
         if usual or _WORDS.near(view, start, end):
             return True
         if len(grouped) == 1:
+            if start <= 1 and end >= len(view.text) - 1:
+                return True  # nothing but the number
             return last - first > 13 and _REFERENCE.before(view, start, 16) is None
         return _even(grouped)
     return usual and _WORDS.near(view, start, end, 32, 12)
@@ -95,7 +97,9 @@ def _sizes(digits: str, first: int) -> tuple[int, ...]:
         return (15,)
     if two in {"36", "38", "39"} or "300" <= four[:3] <= "305":
         return (14, 16)
-    if two in {"60", "62", "64", "65", "81", "82"} or "3528" <= four <= "3589":
+    if two == "35":
+        return (16,)
+    if two in {"60", "62", "64", "65", "81", "82"}:
         return (16, 19, 17, 18)
     if two in {"50", "56", "57", "58", "59", "61", "63", "66", "67", "68", "69"}:
         return (16, 19, 18, 12, 13)

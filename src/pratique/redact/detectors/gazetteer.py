@@ -61,7 +61,10 @@ def _known(view: View, words: list[tuple[int, int]], lists: _Lists) -> tuple[int
         if not lists.is_given(texts[index]):
             continue
         last = len(texts) - 1
-        while last > index and not lists.is_family(texts[last], after=texts[index]):
+        while last > index and not (
+            lists.is_family(texts[last], after=texts[index])
+            and (texts[last] in lists.family or not _is_acronym(view, words[index], words[last]))
+        ):
             last -= 1
         if last > index:
             return words[index][0], words[last][1]
@@ -72,6 +75,14 @@ def _known(view: View, words: list[tuple[int, int]], lists: _Lists) -> tuple[int
     if texts[0] in lists.family and lists.is_given(texts[-1]) and texts[0] not in lists.common:
         return words[0][0], words[-1][1]
     return None
+
+
+def _is_acronym(view: View, given: tuple[int, int], word: tuple[int, int]) -> bool:
+    """Dell BIOS: capitals behind a word that is not in capitals."""
+    return (
+        view.skeleton[word[0] : word[1]].isupper()
+        and not view.skeleton[given[0] : given[1]].isupper()
+    )
 
 
 def _touched(view: View, start: int, end: int) -> bool:

@@ -77,9 +77,28 @@ def _is_v4(view: View, start: int, end: int) -> bool:
         return False
     version = _VERSION.before(view, start, 24)
     if version is None:
-        return True
+        return not _follows_a_product(view, start, address)
     address_word = _ADDRESS.before(view, start, 24)
     return address_word is not None and address_word > version
+
+
+_PLAIN = frozenset(
+    b"a access allow and are at attacker ban banned block blocked box by camera client cluster connect connected connecting container database db deny destination device dns domain dst endpoint eth firewall for from gateway host hosts http https in instance interface into is it its machine master my nameserver network nic node nodes of on or origin peer ping pinged pod port printer proxy reach reached replica request resolver route router server servers slave source src ssh subnet switch target telnet that the to traceroute traffic use used user using via visitor vm vpn was with worker".split()
+)
+_LOW_FIRST, _LOW_REST = 30, 100
+
+
+def _follows_a_product(view: View, start: int, address: bytes) -> bool:
+    """Say whether small numbers stand right behind a name: ``cudnn 8.9.7.29``."""
+    parts = address.split(b".")
+    if any(len(p) > 1 and p[:1] == b"0" for p in parts):
+        return True
+    if int(parts[0]) > _LOW_FIRST or parts[0] == b"10" or any(int(p) >= _LOW_REST for p in parts):
+        return False
+    if view.skeleton[start - 1 : start] != b" " or len(set(parts)) == 1:
+        return False
+    word = view.skeleton[max(0, start - 24) : start - 1].rpartition(b" ")[2].lower()
+    return word.isalpha() and word not in _PLAIN and _ADDRESS.before(view, start, 24) is None
 
 
 def _is_host_name(skeleton: bytes, start: int) -> bool:

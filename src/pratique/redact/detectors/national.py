@@ -15,7 +15,7 @@ from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
 _WORDS = Keywords(
-    "ssn", "social security", "social security number", "social security no", "soc sec", "social insurance number", "social insurance", "tax id", "taxpayer id", "tin", "itin", "tax number", "tax file number", "tfn", "national id", "national identity", "national identification", "national id number", "national insurance", "national insurance number", "ni number", "nino", "nin", "id number", "id no", "id card", "identity card", "identity number", "identification number", "citizen id", "personal id", "personal number", "personal code", "identity document", "id document", "resident registration", "driver license", "drivers license", "driver's license", "driving licence", "driving license", "driver's licence", "dl number", "licence number", "voter id", "residence permit", "green card", "alien number",
+    "ssn", "social security", "social security number", "social security no", "soc sec", "social insurance number", "social insurance", "tax id", "taxpayer id", "tin", "itin", "tax number", "tax file number", "tfn", "national id", "national identity", "national identification", "national id number", "national insurance", "national insurance number", "ni number", "nino", "nin", "id number", "id no", "id card", "identity card", "identity number", "identification number", "citizen id", "personal id", "personal number", "personal code", "identity document", "id document", "resident registration", "driver license", "drivers license", "driver's license", "driving licence", "driving license", "driver's licence", "dl number", "dl", "sa id", "rsa id", "licence number", "voter id", "residence permit", "green card", "alien number",
     "personalausweis", "personalausweisnummer", "ausweisnummer", "ausweis", "steuer id", "steueridentifikationsnummer", "steuernummer", "steuer-idnr", "idnr", "sozialversicherungsnummer", "rentenversicherungsnummer", "sv nummer", "svnr", "ahv", "ahv nummer", "fuhrerschein", "fuhrerscheinnummer", "aufenthaltstitel",
     "numero de securite sociale", "securite sociale", "numero secu", "n secu", "nir", "insee", "carte d'identite", "carte nationale d'identite", "cni", "numero fiscal", "permis de conduire", "numero national", "registre national", "rijksregisternummer", "rijksregister", "bsn", "burgerservicenummer", "sofinummer", "identiteitskaart", "rijbewijs", "niss", "insz",
     "dni", "nie", "nif", "documento nacional", "documento de identidad", "cedula", "cedula de ciudadania", "cedula de identidad", "curp", "rfc", "rut", "run", "cuit", "cuil", "seguridad social", "numero de la seguridad social", "nss", "identificacion", "numero de identidad", "carne de conducir", "licencia de conducir",
@@ -33,6 +33,9 @@ _AFTER = Pattern(
 )
 _GAP = Pattern(
     r"[^\n\d]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)"
+)
+_ONLY_CAPITALS = frozenset(
+    b"sin fin pan run pis rc cf rg nip nin taj afm tin rut ni ic nik dl".split()
 )
 _MIN_DIGITS = 5
 _MAX_SIZE = 24
@@ -148,7 +151,10 @@ class NationalDetector:
                     view.skeleton[start:end].decode("latin-1")
                 ):
                     found.append(Span(start, end, EntityType.NATIONAL_ID))
-        for _, end in _WORDS.hits(view):
+        for begin, end in _WORDS.hits(view):
+            word = view.skeleton[begin:end]
+            if word.islower() and word in _ONLY_CAPITALS:
+                continue  # ``sin 123456`` and ``run-20240115``
             if span := _announced(view, end):
                 found.append(Span.of(span, EntityType.NATIONAL_ID))
         return found

@@ -38,7 +38,7 @@ class PassportDetector:
             if b"<<" in m.group() or m.group().count(b"<") > 1
         ]
         for _, end in _WORDS.hits(view):
-            match = _NUMBER.at(view, end, min(len(view.skeleton), end + _REACH))
+            match = _NUMBER.at(view, end - 1, min(len(view.skeleton), end + _REACH))
             if match and sum(0x30 <= c <= 0x39 for c in match.group(1)) >= 3:
                 word = view.skeleton[max(0, end - 5) : end].lower()
                 direct = match.start(1) - end <= 12

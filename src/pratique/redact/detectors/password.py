@@ -7,11 +7,12 @@ unless it is code, a placeholder or plain prose about passwords.
 from collections.abc import Iterator
 
 from pratique.redact.pattern import Keywords, Match, Pattern
+from pratique.redact.skeleton import LETTER
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
 _STRONG = Pattern(
-    r"(?:passwor[dt]|passwd|passphrase|pass_?phrase|pass_?code|kennwort|contrasena|contrasenya|wachtwoord|losenord|salasana|adgangskode|parola|haslo|jelszo|heslo|senha|mot_de_passe|motdepasse|mdp|palavra_passe"
+    r"(?:passwor[dt]|passwd|psswd|passphrase|pass_?phrase|pass_?code|kennwort|contrasena|contrasenya|wachtwoord|losenord|salasana|adgangskode|parola|haslo|jelszo|heslo|senha|mot_de_passe|motdepasse|mdp|palavra_passe"
     r"|secret|secret_?key|client_?secret|api_?key|api-key|apikey|access_?key(?:_id)?|private_?key|encryption_?key|signing_?key|master_?key|auth_?key|account_?key|app_?key|license_?key|storage_?key"
     r"|auth_?token|access_?token|refresh_?token|id_?token|session_?token|bearer_?token|api_?token|bot_?token|deploy_?token|personal_?token|x-auth-token|x-api-key|private-token|webhook_?secret|jwt_?secret"
     r"|credentials?|creds|pass|pwd|psw|pword|pw|_token|token|_key|psk|pre_?shared_?key|wpa_?key|community|otp|totp|seed[ _-]?phrase|seed words|mnemonic(?:[ _-]phrase)?|recovery[ _-]?phrase|backup[ _-]phrase|p[a@4][s$5]{2}w[o0]rd)"
@@ -26,7 +27,7 @@ _SAID = Keywords(
     "wachtwoord", "losenord", "salasana", "adgangskode", "passord", "parola", "parola d'ordine", "haslo", "jelszo", "heslo", "sifre", "sifresi", "sifrem", "kata sandi", "sandi", "mat khau", "lozinka", "geslo", "slaptazodis", "parole", "parool", "zaporka",
     "пароль", "паролем", "пароля", "лозинка", "парола", "pwd", "pw", "login", "passkey", "wifi key", "wifi password", "secret", "api key", "api token", "apikey", "access key", "access token", "auth token", "secret key", "security answer", "token",
     "secret access key", "encryption key", "private key", "license key", "bearer token", "session token", "refresh token", "client secret", "zugangsdaten", "schlussel", "passwortes", "codigo secreto", "cle api", "cle secrete", "clave api", "chiave", "chiave api", "token de acceso", "jeton",
-    "密码", "密碼", "口令", "パスワード", "暗証番号", "비밀번호", "암호", "كلمة المرور", "كلمة السر", "סיסמה", "סיסמא", "הסיסמה", "κωδικός", "κωδικος", "पासवर्ड", "รหัสผ่าน", "mật khẩu", "密钥", "秘钥", "APIキー", "api密钥", "令牌", "ключ", "ключ api", "токен", "секрет", "секретный ключ",
+    "密码", "密碼", "口令", "パスワード", "暗証番号", "비밀번호", "비번", "암호", "كلمة المرور", "كلمة السر", "סיסמה", "סיסמא", "הסיסמה", "κωδικός", "κωδικος", "पासवर्ड", "รหัสผ่าน", "mật khẩu", "密钥", "秘钥", "APIキー", "api密钥", "令牌", "ключ", "ключ api", "токен", "секрет", "секретный ключ",
 )  # fmt: skip
 _NUMERIC = Keywords(
     "pin", "pin code", "pincode", "pin number", "pin is", "geheimzahl", "code pin", "codigo pin", "otp", "otp code", "totp", "one time password", "one time code", "one time passcode", "verification code", "security code", "auth code", "authentication code",
@@ -36,7 +37,7 @@ _NUMERIC = Keywords(
 )  # fmt: skip
 _LINK = Pattern(
     r"[\"'\])`*]{0,3}(?:\s{1,2}(?:for|to|of|de|del|pour|fur|per|para|on|at|von|voor|para o|para la|der|des|do|da|di|la|le|el|my|the|our|your|his|her)(?:\s{1,2}[^\s:=]{1,40}){1,4}?)?"
-    r"\s{0,3}(?:(?:[:=]{1,2}|=>|->|-|>)\s{0,3}|(?:is|was|are|will be|ist|lautet|war|sei|est|etait|es|era|e|sara|jest|to|ar|er|var|on|byt|bylo|je|is set to|set to|has been set to|has been changed to|changed to|reset to|becomes|adalah|la)(?:\s{0,2}:)?(?: (?:now|jetzt|still|currently|temporarily|ahora|maintenant|just|simply|set to|changed to))?\s{1,3}|это\s{1,3}|—\s{0,2})",
+    r"(?:'s\s|\s{0,3}(?:(?:[:=]{1,2}|=>|->|-|>)\s{0,3}|(?:is|was|are|will be|ist|lautet|war|sei|est|etait|es|era|e|sara|jest|to|ar|er|var|on|byt|bylo|je|is set to|set to|has been set to|has been changed to|changed to|reset to|becomes|adalah|la)(?:\s{0,2}:)?(?: (?:now|jetzt|still|currently|temporarily|ahora|maintenant|just|simply|set to|changed to))?\s{1,3}|это\s{1,3}|—\s{0,2}))",
     ignore_case=True,
 )
 _PARTICLES = (
@@ -94,7 +95,14 @@ class PasswordDetector:
 
     def find(self, view: View) -> list[Span]:
         """Return secret spans; see `Detector.find`."""
-        spans = [*_assigned(view), *_said(view), *_codes(view), *_options(view)]
+        spans = [
+            *_assigned(view),
+            *_said(view),
+            *_codes(view),
+            *_options(view),
+            *_bare(view),
+            *_pairs(view),
+        ]
         return [Span(start, end, EntityType.SECRET) for start, end in spans]
 
 
@@ -165,6 +173,44 @@ def _said(view: View) -> Iterator[tuple[int, int]]:
             )
         ) and (not _word_is(view, end, b"login") or _dense(view, *value)):
             yield value
+
+
+_SURE = Keywords(
+    "password", "passwort", "passwd", "pass", "passcode", "kennwort", "contrasena", "mot de passe", "mdp", "senha", "wachtwoord", "losenord", "salasana", "adgangskode", "passord", "haslo", "jelszo", "heslo", "sifre", "sifrem", "sifresi", "parola", "clave", "pw", "pwd", "пароль", "пароля", "паролем", "лозинка", "密码", "パスワード", "비밀번호", "비번",
+)  # fmt: skip
+_DIRECT = Pattern(rf"(?:\s[{LETTER}]{{1,12}}){{0,2}}?\s[\"'`]?([^\s\"'`]{{6,64}})")
+_NAMED_PAIR = Pattern(
+    r"(?:credentials?|creds|login|log-?in|logon|user/pass(?:word)?|username/password|account|zugangsdaten|identifiants|credenciales|credenziali)[\"']?\s{0,2}(?:[:=]|is|are)\s{0,2}([^\s/:\"',]{2,40})\s?[/:|]\s?([^\s/\"',]{4,64})",
+    ignore_case=True,
+)
+
+
+def _bare(view: View) -> Iterator[tuple[int, int]]:
+    """Read "use pass Spring2024! to unlock": no link, so the value itself must be telling."""
+    for _, end in _SURE.hits(view):
+        match = _DIRECT.at(view, end, min(len(view.skeleton), end + _MAX_READ))
+        if (
+            match
+            and _mixed(match.group(1).rstrip(b".,;:)"))
+            and not _harmless(view, *match.span(1))
+        ):
+            yield match.span(1)
+
+
+def _mixed(token: bytes) -> bool:
+    """Letters, digits and a third kind, or eight letters and digits; no path, call or version."""
+    digits = any(0x30 <= c <= 0x39 for c in token)
+    letters = any(0x61 <= c <= 0x7A for c in token)
+    third = any(0x41 <= c <= 0x5A for c in token) or any(c in b"!@#$%^&*+~" for c in token)
+    if b"/" in token or b"(" in token or b"=" in token or token.count(b".") > 1:
+        return False
+    return digits and letters and (third or len(token) >= 8) and b"_" not in token
+
+
+def _pairs(view: View) -> Iterator[tuple[int, int]]:
+    for match in _NAMED_PAIR.matches(view):
+        if not _harmless(view, *match.span(2)) and _tells(view, *match.span(2)):
+            yield match.span(2)
 
 
 def _codes(view: View) -> Iterator[tuple[int, int]]:

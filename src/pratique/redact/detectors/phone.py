@@ -17,7 +17,7 @@ from pratique.redact.view import View
 
 _WORDS = Keywords(
     "phone", "phones", "phone number", "telephone", "tel", "tele", "mobile", "mobil", "mobiltelefon", "cell", "cellphone", "call", "calls", "called", "calling", "fax", "whatsapp",
-    "sms", "text me", "text her", "text him", "text us", "text them", "text", "txt", "number is", "line is", "office line", "direct line", "line", "dial", "ring", "reach", "reached", "contact", "hotline", "landline", "handset", "phone no", "voicemail", "signal", "telegram", "viber",
+    "sms", "text me", "text her", "text him", "text us", "text them", "text", "txt", "number is", "my number", "my new number", "new number", "her number", "his number", "your number", "our number", "cell number", "contact number", "line is", "office line", "direct line", "line", "dial", "ring", "reach", "reached", "contact", "hotline", "landline", "handset", "phone no", "voicemail", "signal", "telegram", "viber",
     "telefon", "telefonnummer", "telefonnr", "handy", "handynummer", "festnetz", "ruf", "rufnummer", "anrufen", "ruf mich", "erreichbar", "erreichen", "durchwahl",
     "telephoner", "portable", "appelez", "appeler", "appelle", "telecopie", "joignable", "joindre", "numero de telephone", "gsm",
     "telefono", "movil", "celular", "llamar", "llame", "llama", "llamame", "telf", "tlf", "cel", "fijo", "cellulare", "chiamare", "chiamami", "chiama", "recapito", "telefone", "telemovel", "ligue", "ligar", "zap", "fone",
@@ -166,7 +166,7 @@ def _form(
     if _DATE.at(view, cluster.at[first]) and size <= 14:
         return False
     announced = _WORDS.before(view, start, 40)
-    if announced is None and size >= 9 and _AFTER.at(view, end):
+    if announced is None and size >= 8 and _AFTER.at(view, end):
         return True
     refused = _NOT.before(view, start, 20)
     if announced is not None and size <= 15 and (refused is None or refused < announced):
