@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pratique.redact.pattern import Pattern
 from pratique.redact.view import View
 
-_CLUSTER = Pattern(r"\+?[ ]?\(?\d(?:(?:[ \t\r\n.\-/()_,'*|\x01]{1,3})?\d)*")
+_CLUSTER = Pattern(r"\+?[ ]?\(?\d(?:(?:[ \t\r\n.\-/()_,'*|\x01]{1,3})?\d){5,}")
 _MIN_DIGITS = 6
 
 
