@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pratique.cli.main import run
+from tests.support.models import write_model
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,46 @@ def test_bad_input_gets_one_line_and_its_code(shell: Shell, model: Path, tmp_pat
         assert "hint: " in err, (arguments, err)
         assert "Traceback" not in err
     assert [p.name for p in tmp_path.iterdir() if p.name.endswith((".bundle", ".sealing"))] == []
+
+
+def test_encrypted_key_and_signing_elsewhere(shell: Shell, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    wrong = tmp_path / "wrong"
+    wrong.write_text("battery staple\n")
+    shell.ok("keys", "new", tmp_path / "vera", "--password-file", password)
+    shell.ok("keys", "new", tmp_path / "anton")
+    model = write_model(tmp_path / "tiny")
+    sealing = ("seal", model, "--key", tmp_path / "vera.key", "-o", tmp_path)
+    code, _, err = shell(*sealing, "--password-file", wrong)
+    assert code == 6
+    assert "password is wrong" in err
+    bundle = Path(shell.ok(*sealing, "--password-file", password))
+
+    request = tmp_path / "approval.json"
+    shell.ok("approve", bundle, "--request", request, "--reason", "read the report")
+    signature = tmp_path / "approver.sig"
+    shell.ok("approve", request, "--key", tmp_path / "anton.key", "-o", signature)
+    assert shell.ok("approve", bundle, "--attach", signature).endswith("approver.sig")
+    shell.ok("approve", bundle, "--attach", signature)  # again: nothing more to do
+    assert len(list((bundle / "signatures").iterdir())) == 2
+
+    other = Path(
+        shell.ok(
+            "seal",
+            write_model(tmp_path / "other", seed=1),
+            "--key",
+            tmp_path / "anton.key",
+            "-o",
+            tmp_path,
+        )
+    )
+    code, _, err = shell("approve", other, "--attach", signature)
+    assert code == 6
+    assert "approves the bundle" in err
+    request.write_bytes(request.read_bytes() + b"\n")
+    code, _, _ = shell("approve", request, "--key", tmp_path / "anton.key")
+    assert code == 5
 
 
 def test_help_names_every_option() -> None:

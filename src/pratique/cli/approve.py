@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
-from pratique.errors import SealError, UsageError
+from pratique.cli.signing import Signing, signing_options
+from pratique.errors import UsageError
 
 if TYPE_CHECKING:
-    from pratique.attest.keys import Signer
     from pratique.attest.values import Approval
     from pratique.flows.approve import Terms
 
@@ -24,8 +24,7 @@ _DAYS = re.compile(r"(\d{1,4})d\Z")
     epilog="Example:  pratique approve sample@0a1b2c3d.bundle --key approver.key --reason 'reviewed'"
 )
 @click.argument("bundle", type=_PATH)
-@click.option("--key", type=_PATH, help="The approver's private key.")
-@click.option("--password-file", type=_PATH, help="Holds the key's password, if it has one.")
+@signing_options
 @click.option("--expires", default="90d", show_default=True, help="How long it holds, in days.")
 @click.option("--enclave", default="*", show_default=True, help="Which enclave it is for.")
 @click.option("--scope", "use", default="*", show_default=True, help="Which use it is for.")
@@ -42,8 +41,7 @@ def command(
     context: Context,
     *,
     bundle: Path,
-    key: Path | None,
-    password_file: Path | None,
+    signing: Signing,
     expires: str,
     enclave: str,
     use: str,
@@ -68,26 +66,25 @@ def command(
         approval = approve.read_request(bundle)
         _show(context, approval)
         target = output or bundle.with_suffix(".sig")
-        signer = _signer(key, password_file)
+        signing.check()
+        signer = signing.open()
         with recording.recording(context.make_home()) as write:
             approve.write_signature(target, approval, signer, context.home)
-            write([recording.approved(approval, signer.key_id)])
+            write([recording.approved(approval, signer.identity.subject)])
         click.echo(target)
         return
     terms = _terms(policy, expires, enclave=enclave, use=use, reason=reason, rungs=rungs)
-    if request is None and key is None:
-        raise SealError(
-            "no key was given", hint="give --key FILE, or --request FILE to sign elsewhere"
-        )
+    if request is None:
+        signing.check()
     approval = _vet(context, bundle, terms)
     if request is not None:
         approve.write_request(request, approval)
         click.echo(request)
         return
-    signer = _signer(key, password_file)
+    signer = signing.open()
     with recording.recording(context.make_home()) as write:
         attached = approve.sign_and_attach(bundle, approval, signer, context.home)
-        write([recording.approved(approval, signer.key_id)])
+        write([recording.approved(approval, signer.identity.subject)])
     click.echo(attached)
 
 
@@ -129,15 +126,6 @@ def _terms(
         scope=Scope(enclave, use),
         rungs=tuple(rung for rung in known if rung in rungs) or None,
     )
-
-
-def _signer(key: Path | None, password_file: Path | None) -> "Signer":
-    from pratique.attest.keys import load_signer
-    from pratique.cli.key_password import password_prompt
-
-    if key is None:
-        raise SealError("no key was given", hint="give --key FILE")
-    return load_signer(key, password_prompt(key, password_file))
 
 
 def _show(context: Context, approval: "Approval") -> None:

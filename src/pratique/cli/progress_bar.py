@@ -10,24 +10,34 @@ from pratique.cli.context import Context
 from pratique.core.progress import Progress, Quiet
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 _REFRESH_SECONDS = 0.05
 
 
 class _Bar:
-    """Feeds a rich progress bar; adds up small steps, so that 100,000 files do not slow it down."""
+    """Feeds a rich progress bar; adds up small steps, so that 100,000 files do not slow it down.
 
-    def __init__(self, bar: "RichProgress") -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None)
+    Appears with the first piece of work, so that a password can be asked for before.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        self._console = console
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
         self._lock = threading.Lock()
         self._pending = 0
         self._shown = 0.0
 
     def begin(self, what: str, total: int) -> None:
         with self._lock:
-            self._bar.update(self._task, visible=False)
+            if self._bar is None:
+                self._bar = _rich_bar(self._console)
+                self._bar.start()
+            if self._task is not None:
+                self._bar.remove_task(self._task)
             self._task = self._bar.add_task(what, total=max(total, 1))
             self._pending = 0
 
@@ -35,13 +45,26 @@ class _Bar:
         with self._lock:
             self._pending += count
             now = time.monotonic()
-            if now - self._shown >= _REFRESH_SECONDS:
+            if self._bar and self._task is not None and now - self._shown >= _REFRESH_SECONDS:
                 self._bar.advance(self._task, self._pending)
                 self._pending, self._shown = 0, now
 
     def finish(self) -> None:
         with self._lock:
-            self._bar.advance(self._task, self._pending)
+            if self._bar is not None:
+                self._bar.stop()
+
+
+def _rich_bar(console: "Console") -> "RichProgress":
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
 
 
 @contextlib.contextmanager
@@ -51,18 +74,8 @@ def progress_bar(context: Context) -> Iterator[Progress]:
     if not console.is_terminal:
         yield Quiet()
         return
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TimeRemainingColumn(),
-    )
-    with RichProgress(*columns, console=console, transient=True) as rich:
-        bar = _Bar(rich)
-        try:
-            yield bar
-        finally:
-            bar.finish()
+    bar = _Bar(console)
+    try:
+        yield bar
+    finally:
+        bar.finish()

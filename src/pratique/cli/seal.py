@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.signing import Signing, signing_options
 
 _PATH = click.Path(path_type=Path)
 
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 )
 @click.argument("snapshot", type=_PATH)
 @click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
-@click.option("--key", type=_PATH, help="The vetter's private key (`pratique keys new`).")
-@click.option("--password-file", type=_PATH, help="Holds the key's password, if it has one.")
+@signing_options
 @click.option("-o", "--output", type=_PATH, help="The bundle, or a folder for it [.].")
 @click.option("--check", type=_PATH, help="Rebuild this bundle and compare; signs nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -29,8 +29,7 @@ def command(
     *,
     snapshot: Path,
     policy: str,
-    key: Path | None,
-    password_file: Path | None,
+    signing: Signing,
     output: Path | None,
     check: Path | None,
     as_json: bool,
@@ -40,12 +39,9 @@ def command(
     SNAPSHOT is what `fetch` made, or a bare model directory. Vetting, the commit proof and every
     digest are done again on the bytes that are copied; a file that changed meanwhile is refused.
     """
-    from pratique.attest.keys import load_signer
     from pratique.cli.gate import local_gate
-    from pratique.cli.key_password import password_prompt
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
-    from pratique.errors import SealError
     from pratique.flows import recording
     from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
     from pratique.formats.policy import load_policy
@@ -58,12 +54,7 @@ def command(
             document = check_reproducible(request, check, gate, on_verdict=show, progress=progress)
         context.err.print(f"{document.label}: sealing this snapshot gives the same bytes")
         return
-    if key is None:
-        raise SealError(
-            "no key was given", hint="make one with `pratique keys new`, then --key FILE"
-        )
-    if not key.is_file():
-        raise SealError(f"there is no key {key}", hint="make one with `pratique keys new`")
+    signing.check()
     with recording.recording(context.make_home()) as write, progress_bar(context) as progress:
 
         def judged(verdict: "Verdict") -> None:
@@ -74,7 +65,7 @@ def command(
             request,
             gate,
             # Asked for only after the gate has answered: no key in memory while hostile bytes are read.
-            lambda: load_signer(key, password_prompt(key, password_file)),
+            signing.open,
             on_verdict=judged,
             progress=progress,
         )

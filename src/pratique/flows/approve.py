@@ -17,7 +17,7 @@ from pratique.attest.approvals import read_approval, write_approval
 from pratique.attest.envelope import read
 from pratique.attest.install import installed_trust
 from pratique.attest.keys import Signer
-from pratique.attest.sign import sign_approval, signature_name
+from pratique.attest.sign import SignsStatements, sign_approval, signature_name
 from pratique.attest.statement import read_header
 from pratique.attest.values import Approval, Role, Scope
 from pratique.core.bundle import SIGNATURES, SUMS, BundleDocument, bundle_id_of, model_manifest
@@ -106,7 +106,9 @@ def vet_for_approval(
     )
 
 
-def sign_and_attach(bundle: Path, approval: Approval, signer: Signer, home: Path) -> Path:
+def sign_and_attach(
+    bundle: Path, approval: Approval, signer: Signer | SignsStatements, home: Path
+) -> Path:
     """Sign `approval` and put the signature into the bundle; return its path.
 
     Raises SealError if an allowance is the signer's own, as far as the trust in `home` tells.
@@ -130,7 +132,7 @@ def attach(bundle: Path, signature: bytes) -> Path:
     return target
 
 
-def refuse_own_allowances(approval: Approval, signer: Signer, home: Path) -> None:
+def refuse_own_allowances(approval: Approval, signer: Signer | SignsStatements, home: Path) -> None:
     """Raise SealError if the signer wrote one of the allowances that they are to approve.
 
     Who the signer is, only a trust root can say; without one, verification refuses it later.
@@ -139,7 +141,7 @@ def refuse_own_allowances(approval: Approval, signer: Signer, home: Path) -> Non
         person = installed_trust(home).person(signer.identity)
     except VerificationRefused:
         person = None
-    names = {signer.key_id}
+    names = {signer.identity.subject.casefold()}
     if person is not None:
         names |= {person.name.casefold(), *(i.subject.casefold() for i in person.identities)}
     for allowance in approval.allowances:
@@ -169,7 +171,9 @@ def read_request(path: Path) -> Approval:
     return approval
 
 
-def write_signature(path: Path, approval: Approval, signer: Signer, home: Path) -> None:
+def write_signature(
+    path: Path, approval: Approval, signer: Signer | SignsStatements, home: Path
+) -> None:
     """Sign a request and write the signature, to be carried back and attached."""
     refuse_own_allowances(approval, signer, home)
     signature = sign_approval(approval, signer)

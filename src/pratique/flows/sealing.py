@@ -13,6 +13,7 @@ from typing import Final
 
 from pratique.admit.commit import prove_commit
 from pratique.attest.keys import Signer
+from pratique.attest.sign import SignsStatements
 from pratique.core.bundle import (
     DOCUMENT,
     PAYLOAD,
@@ -71,7 +72,7 @@ class SealRequest:
 def vet_and_seal(
     request: SealRequest,
     gate: Gate,
-    signer: Callable[[], Signer],
+    signer: Callable[[], Signer | SignsStatements],
     *,
     on_verdict: Callable[[Verdict], None],
     progress: Progress | None = None,

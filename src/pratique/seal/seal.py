@@ -23,7 +23,7 @@ from typing import Final
 
 from pratique import __version__
 from pratique.attest.keys import Signer
-from pratique.attest.sign import sign_payload
+from pratique.attest.sign import SignsStatements, sign_payload
 from pratique.core.bundle import (
     DOCUMENT,
     PAYLOAD,
@@ -94,7 +94,11 @@ class Sealing:
 
 
 def seal(
-    sealing: Sealing, signer: Signer, target: Path, *, progress: Progress | None = None
+    sealing: Sealing,
+    signer: Signer | SignsStatements,
+    target: Path,
+    *,
+    progress: Progress | None = None,
 ) -> SealedBundle:
     """Write and sign a bundle at `target`. Guarantees that it is whole, or that it is not there.
 
@@ -118,7 +122,7 @@ def seal(
             disk.write_new(staging / SIGNATURES / VETTER_SIGNATURE, signature)
             disk.flush_filesystem(staging)
             publish(staging, target)
-    return SealedBundle(target, bundle_id_of(sums), document, signer.key_id)
+    return SealedBundle(target, bundle_id_of(sums), document, signer.identity.subject)
 
 
 def recompute(sealing: Sealing, *, progress: Progress | None = None) -> Mapping[RelPath, Digest]:
