@@ -50,12 +50,19 @@ def installed_trust(home: Path) -> TrustRoot:
     Raises VerificationRefused if none is installed or if it no longer verifies.
     """
     directory = trust_dir(home)
-    state = load_state(directory)
-    if state is None:
-        raise VerificationRefused(
-            f"no root of trust is installed in {home}", hint="run `pratique trust install DIR` once"
-        )
-    return _from_state(directory, state)
+    while True:
+        state = load_state(directory)
+        if state is None:
+            raise VerificationRefused(
+                f"no root of trust is installed in {home}",
+                hint="run `pratique trust install DIR` once",
+            )
+        try:
+            return _from_state(directory, state)
+        except VerificationRefused:
+            # An update may have removed the old set while it was read: then there is a new state.
+            if load_state(directory) == state:
+                raise
 
 
 def trust_from_directory(directory: Path, fingerprint: str | None) -> TrustRoot:

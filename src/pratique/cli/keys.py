@@ -29,7 +29,7 @@ def command() -> None:
 @click.option(
     "--password-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Encrypt the key with this file's first line.",
+    help="Encrypt the key with this file's content.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the paths and the key's id as JSON.")
 @pass_context
@@ -82,12 +82,14 @@ def show_id(public: Path, *, as_json: bool) -> None:
 
 
 def read_password(path: Path) -> bytes:
-    """Return the first line of a password file. Raises UnreadableInput if there is none."""
+    """Return a password file's content, without the line end. Raises UnreadableInput if empty."""
+    from pratique.cli.key_password import MAX_PASSWORD_BYTES
+
     try:
         with path.open("rb") as file:
-            password = file.readline(1024).rstrip(b"\r\n")
+            password = file.read(MAX_PASSWORD_BYTES).rstrip(b"\r\n")
     except OSError as error:
         raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
     if not password:
-        raise UnreadableInput(f"{path} holds no password on its first line")
+        raise UnreadableInput(f"{path} holds no password")
     return password

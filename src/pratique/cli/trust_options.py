@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pratique.attest.keys import KeySigner
+    from pratique.attest.keys import Signer
 
 DIR_ARGUMENT = click.argument(
     "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
@@ -19,7 +19,7 @@ KEYS_OPTION = click.option(
     "keys",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Private key of an administrator to sign with; may be given several times.",
+    help="Private key (or pkcs11: URI) to sign with; may be given several times.",
 )
 PASSWORD_OPTION = click.option(
     "--password-file",
@@ -63,18 +63,15 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-def load_signers(paths: Sequence[Path], password_file: Path | None) -> list["KeySigner"]:
+def load_signers(paths: Sequence[Path], password_file: Path | None) -> list["Signer"]:
     """Load the keys, asking for the password of each encrypted one."""
+    from pratique.attest.hsm import SCHEME, load_hsm_signer
     from pratique.attest.keys import load_signer
-    from pratique.cli.keys import read_password
+    from pratique.cli.key_password import password_prompt
 
-    def ask(path: Path) -> Callable[[], bytes]:
-        def prompt() -> bytes:
-            if password_file is not None:
-                return read_password(password_file)
-            entered: str = click.prompt(f"Password of {path}", hide_input=True, err=True)
-            return entered.encode()
-
-        return prompt
-
-    return [load_signer(path, ask(path)) for path in paths]
+    return [
+        load_hsm_signer(str(path), password_prompt(path, password_file))
+        if str(path).startswith(SCHEME)
+        else load_signer(path, password_prompt(path, password_file))
+        for path in paths
+    ]

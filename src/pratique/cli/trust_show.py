@@ -1,7 +1,7 @@
 """What `pratique trust` shows: a set being written, or a root installed, for people and as JSON."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,9 @@ def show_set(ctx: Context, repository: "Repository", *, as_json: bool, quiet: bo
 
 def show_root(ctx: Context, trust: "TrustRoot", *, as_json: bool, quiet: bool = False) -> None:
     """Show an installed root: whose it is, how old, who may sign, what is revoked."""
+    from pratique.attest.trustroot import SERVING_GRACE
     from pratique.attest.words import spell
+    from pratique.core.policy import TrustRules
 
     now = datetime.now(UTC)
     days = trust.age(now).days
@@ -97,6 +99,13 @@ def show_root(ctx: Context, trust: "TrustRoot", *, as_json: bool, quiet: bool = 
                 markup=False,
             )
     say.print(f"fingerprint  {spell(trust.fingerprint)}", markup=False)
+    rules = TrustRules()
+    until = trust.as_of + timedelta(days=rules.max_trust_age_days)
+    say.print(
+        f"admits until {until:%Y-%m-%d}, serves until {until + SERVING_GRACE:%Y-%m-%d}, "
+        f"unless the policy's max_trust_age_days is not {rules.max_trust_age_days}",
+        markup=False,
+    )
     say.print(
         f"installed    {trust.as_of:%Y-%m-%d} ({days} days ago), version {trust.version}, "
         f"root {trust.root_version}; installable until {trust.expires:%Y-%m-%d}",

@@ -224,7 +224,7 @@ def test_no_trust_installed(shell):
 
 
 def test_encrypted_keys(shell, tmp_path):
-    (tmp_path / "pw").write_text("open sesame\nignored\n")
+    (tmp_path / "pw").write_text("open sesame\n")
     code, _, err = shell("keys", "new", "me", "--password-file", "pw")
     assert code == 0
     assert "not encrypted" not in err
