@@ -12,7 +12,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import NOW, POLICY, World, make_world
 
 from pratique.attest.sign import sign_approval, sign_payload
 from pratique.attest.values import Approval
@@ -23,6 +22,7 @@ from pratique.core.manifest import parse_sha256sums
 from pratique.errors import PratiqueError, UnreadableInput, VerificationRefused
 from pratique.store.cas import open_store
 from pratique.store.records import admissions
+from tests.support.bundles import NOW, POLICY, World, make_world
 
 Change = Callable[[Path], None]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import World, make_world, sealing_of, write_tiny
 
 from pratique.errors import StorageError, UnreadableInput
 from pratique.seal.seal import seal
 from pratique.store.cas import open_store
 from pratique.store.records import admissions
+from tests.support.bundles import World, make_world, sealing_of, write_tiny
 
 BIG = {"model.safetensors": os.urandom(3 * 2**20), "config.json": b"{}\n"}
 

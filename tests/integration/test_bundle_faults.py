@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import NOW, POLICY, World, make_world
-from tests.support.faults import failing_at, run_and_die_at
 
 from pratique.admit.load import open_admitted
 from pratique.errors import PratiqueError, UnreadableInput
 from pratique.store.cas import open_store
 from pratique.store.quarantine import hash_tree
 from pratique.store.upkeep import check_store, collect
+from tests.support.bundles import NOW, POLICY, World, make_world
+from tests.support.faults import failing_at, run_and_die_at
 
 FILES = {"config.json": b"{}\n", "sub/model.safetensors": b"weights" * 1000}
 MANY = 1000  # more calls than any of these makes

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.bundles import World, make_world
 
 from pratique.errors import VerificationRefused
+from tests.support.bundles import World, make_world
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.support.bundles import World, make_world
 
 from pratique.errors import VerificationRefused
 from pratique.formats.bundle import encode_bundle_document, parse_bundle_document
+from tests.support.bundles import World, make_world
 
 _RELAXED = settings(
     max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -93,3 +93,46 @@ def test_every_byte_of_every_file_is_covered(world: World, bundle: Path, files: 
 def test_document_is_one_spelling(bundle: Path) -> None:
     data = (bundle / "payload" / "bundle.json").read_bytes()
     assert encode_bundle_document(parse_bundle_document(data)) == data
+
+
+@_RELAXED
+@given(one=st.integers(0, 10**6), two=st.integers(0, 10**6))
+def test_swapped_names_are_refused(
+    world: World, bundle: Path, files: list[Path], *, one: int, two: int
+) -> None:
+    first, second = files[one % len(files)], files[two % len(files)]
+    before = first.read_bytes(), second.read_bytes()
+    if before[0] == before[1]:
+        return
+    first.write_bytes(before[1])
+    second.write_bytes(before[0])
+    try:
+        with pytest.raises(VerificationRefused):
+            world.verify(bundle)
+    finally:
+        first.write_bytes(before[0])
+        second.write_bytes(before[1])
+
+
+@_RELAXED
+@given(
+    which=st.integers(0, 10**6),
+    name=st.text("abcAB01._-/", min_size=1, max_size=12).filter(lambda n: "//" not in n),
+)
+def test_renamed_file_is_refused(
+    world: World, bundle: Path, files: list[Path], *, which: int, name: str
+) -> None:
+    path = files[which % len(files)]
+    target = bundle / "payload" / name.strip("/")
+    if ".." in target.parts or target.exists() or any(p.is_file() for p in target.parents):
+        return
+    made = [p for p in target.parents if not p.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    try:
+        with pytest.raises(VerificationRefused):
+            world.verify(bundle)
+    finally:
+        target.rename(path)
+        for folder in made:
+            folder.rmdir()

@@ -20,6 +20,7 @@ from pratique.store.content import differs
 
 MAX_SIGNATURE_FILES: Final = 32
 MAX_SIGNATURE_BYTES: Final = 256 * 2**20
+MAX_SUMS_BYTES: Final = 256 * 2**20
 _AGAIN: Final = "carry the bundle again from the sealed original"
 
 
@@ -53,6 +54,7 @@ def look_at(bundle: Path) -> Shape:
     """
     if not bundle.is_dir():
         raise UnreadableInput(f"{bundle} is not a directory", hint="give the path of a .bundle")
+    bundle = bundle.resolve()  # the one link that is followed: the path that the user named
     if not (bundle / PAYLOAD).is_dir():
         raise UnreadableInput(
             f"{bundle} is not a bundle: it has no {PAYLOAD}/", hint="give the path of a .bundle"
@@ -113,13 +115,18 @@ def read_bounded(descriptor: int, path: str, limit: int) -> bytes:
     return b"".join(parts)
 
 
+def read_unsigned(root: Path, path: RelPath, limit: int) -> bytes:
+    """Return the bytes of a payload file, whatever they are. Nothing is known of them."""
+    with refusing(), tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
+        return read_bounded(descriptor, path, limit)
+
+
 def read_signed(root: Path, path: RelPath, digest: Digest, limit: int) -> bytes:
     """Return the bytes of a payload file, which are exactly the signed ones.
 
     Raises VerificationRefused if they are not, or are more than `limit`.
     """
-    with refusing(), tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
-        data = read_bounded(descriptor, path, limit)
+    data = read_unsigned(root, path, limit)
     if hashlib.sha256(data).hexdigest() != digest:
         raise differs(path)
     return data

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.admit.checks import check_commit, check_document, check_sums
-from pratique.admit.shape import Shape, look_at
+from pratique.admit.shape import MAX_SUMS_BYTES, Shape, look_at, read_unsigned
 from pratique.admit.verify import measure_payload, wanted_digests
 from pratique.attest.approvals import read_approval, write_approval
 from pratique.attest.envelope import read
@@ -189,7 +189,7 @@ def attach_from_file(bundle: Path, signature: Path) -> Path:
     data = _read(signature)
     approval = read_approval(read_header(read(data).payload))
     shape = look_at(bundle)
-    expected = bundle_id_of((shape.payload / SUMS).read_bytes())
+    expected = bundle_id_of(read_unsigned(shape.payload, SUMS, MAX_SUMS_BYTES))
     if approval.bundle_id != expected:
         raise SealError(
             f"{signature} approves the bundle {approval.bundle_id[:16]}, this is {expected[:16]}",
@@ -228,7 +228,7 @@ def _consistent(
     shape: Shape, policy: Policy, progress: Progress | None
 ) -> tuple[BundleDocument, BundleId]:
     """Hold the payload to its own SHA256SUMS and bundle.json; return document and bundle id."""
-    sums = (shape.payload / SUMS).read_bytes()
+    sums = read_unsigned(shape.payload, SUMS, MAX_SUMS_BYTES)
     listed: Mapping[RelPath, Digest] = {
         **parse_sha256sums(sums),
         SUMS: Digest(bundle_id_of(sums)),

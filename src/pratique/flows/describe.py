@@ -13,7 +13,13 @@ from typing import Final
 
 from pratique.admit.checks import check_listed
 from pratique.admit.load import check_signatures
-from pratique.admit.shape import look_at, read_signed, refusing
+from pratique.admit.shape import (
+    MAX_SUMS_BYTES,
+    look_at,
+    read_signed,
+    read_unsigned,
+    refusing,
+)
 from pratique.admit.verify import signed_statement
 from pratique.attest.install import installed_trust
 from pratique.attest.verify import VerifiedStatement
@@ -125,7 +131,7 @@ def _described(
     names: tuple[str, ...] = (),
     admitted_at: str | None = None,
 ) -> Description:
-    sums = (payload / SUMS).read_bytes()
+    sums = read_unsigned(payload, SUMS, MAX_SUMS_BYTES)
     with refusing():
         listed = parse_sha256sums(sums)
         if statement is not None and bundle_id_of(sums) != statement.bundle_id:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.admit.commit import prove_commit
+from pratique.admit.shape import MAX_SUMS_BYTES, look_at, read_unsigned
 from pratique.attest.keys import Signer
 from pratique.attest.sign import SignsStatements
 from pratique.core.bundle import (
@@ -111,7 +112,7 @@ def check_reproducible(
     sealing = _sealing(request, snapshot, gate, on_verdict, clock=_time(document.created))
     expected = recompute(sealing, progress=progress)
     found = {f.path: f.sha256 for f in hash_tree(bundle / PAYLOAD)}
-    sums = parse_sha256sums((bundle / PAYLOAD / SUMS).read_bytes())
+    sums = parse_sha256sums(read_unsigned(bundle / PAYLOAD, SUMS, MAX_SUMS_BYTES))
     found.pop(SUMS, None)
     _compare(expected, found, "the payload")
     _compare(expected, sums, "SHA256SUMS")
@@ -248,12 +249,8 @@ def _target(output: Path | None, snapshot: Snapshot) -> Path:
 
 
 def _document_of(bundle: Path) -> BundleDocument:
-    path = bundle / PAYLOAD / DOCUMENT
-    try:
-        with path.open("rb") as file:
-            return parse_bundle_document(file.read(MAX_DOCUMENT_BYTES + 1))
-    except OSError as error:
-        raise FormatError(f"{bundle} is not a bundle: {error.strerror}") from error
+    shape = look_at(bundle)
+    return parse_bundle_document(read_unsigned(shape.payload, DOCUMENT, MAX_DOCUMENT_BYTES))
 
 
 def _time(text: str) -> datetime:

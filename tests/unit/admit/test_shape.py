@@ -63,3 +63,8 @@ def test_oversized_signature_is_not_read_whole(
 def test_empty_signatures_folder_is_for_the_signatures_to_judge(bundle: Path) -> None:
     (bundle / "signatures/vetter.sig").unlink()
     assert look_at(bundle).signatures == {}
+
+
+def test_link_to_a_bundle_is_followed_once(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(bundle)
+    assert look_at(tmp_path / "latest").payload == bundle / "payload"
