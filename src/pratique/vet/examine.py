@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
 from pratique.core.candidate import Candidate, EntryKind
@@ -19,24 +18,13 @@ from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
 from pratique.vet.check import Check, refuse
+from pratique.vet.examined import FAILED_CHECK, Examined
 from pratique.vet.registry import CHECKS
 from pratique.vet.repo import Repo
 from pratique.vet.tokenizer.evidence import tokenizer_evidence
 
 STEADY: Final = "steady"
-FAILED_CHECK: Final = "gate"
 _MAX_FINDINGS: Final = 5_000
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What the child hands back: findings before any allowance, and the digest of what was read."""
-
-    digest: Digest
-    files: int
-    size: int
-    findings: tuple[Finding, ...]
-    evidence: tuple[tuple[str, str], ...] = ()
 
 
 def examine(

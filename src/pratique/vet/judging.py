@@ -14,14 +14,13 @@ from typing import Final
 
 from pratique.confine import Lock, Ok, Requirement, parser_lock, run_job
 from pratique.core.candidate import Candidate
-from pratique.core.findings import Finding, PolicyRef, Severity, Subject, Verdict
+from pratique.core.findings import Disposition, Finding, PolicyRef, Severity, Subject, Verdict
 from pratique.core.ids import Digest
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError, UnreadableInput
 from pratique.vet import allowing, wire
-from pratique.vet.check import refuse
-from pratique.vet.examine import FAILED_CHECK, Examined
+from pratique.vet.examined import FAILED_CHECK, Examined
 
 MIB: Final = 2**20
 _MEMORY: Final = 4096 * MIB
@@ -122,12 +121,13 @@ def _confined(
 def _undecided(candidate: Candidate, message: str, reading: str) -> Examined:
     """The answer when there is none: a refusal about a digest that no bytes can have by accident."""
     digest = Digest(hashlib.sha256(f"undecided {candidate.name}".encode()).hexdigest())
-    finding: Finding = refuse(
+    finding = Finding(
         FAILED_CHECK,
+        Severity.HIGH,
+        Disposition.REFUSE,
         reading,
         message,
         "a file that stops the gate is not let in; report it (SECURITY.md) if it is yours",
-        Severity.HIGH,
     )
     return Examined(digest, 0, 0, (finding,))
 

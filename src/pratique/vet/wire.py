@@ -19,7 +19,7 @@ from pratique.core.stages import Stage
 from pratique.errors import FormatError
 from pratique.formats import json_strict
 from pratique.vet.display import displayed
-from pratique.vet.examine import Examined
+from pratique.vet.examined import Examined
 
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True, strict=True)
 _ANSWER: Final = json_strict.Limits(size=32 * 2**20, depth=6, items=2_000_000)

@@ -1,0 +1,21 @@
+"""What the confined child hands back. Imports no check: the parent must start fast."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pratique.core.findings import Finding
+from pratique.core.ids import Digest
+
+FAILED_CHECK: Final = "gate"
+"""The id under which the gate refuses what it could not finish."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What the child hands back: findings before any allowance, and the digest of what was read."""
+
+    digest: Digest
+    files: int
+    size: int
+    findings: tuple[Finding, ...]
+    evidence: tuple[tuple[str, str], ...] = ()
