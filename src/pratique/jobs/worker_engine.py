@@ -334,6 +334,8 @@ def admit(request: Generate, prompts: Prompts, limits: Limits) -> Job | Failed:
         prompt = prompts.of_generate(request)
     except Refused as refused:
         return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
+    if request.schema_ is not None:
+        return Failed(id=request.id, fault=Fault.BAD_SCHEMA)
     room = limits.context - len(prompt)
     answer = min(request.max_tokens or room, room)
     if request.max_tokens is not None and request.max_tokens > room:
