@@ -10,15 +10,6 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.support.trustkit import (
-    ENCLAVE,
-    FILES,
-    Kit,
-    Person,
-    RoleRule,
-    SigningRules,
-    digest,
-)
 
 from pratique.attest.envelope import IN_TOTO, MEDIA_TYPE, pre_authentication
 from pratique.attest.sign import sign_payload
@@ -27,7 +18,18 @@ from pratique.attest.values import Role, Scope
 from pratique.core.ids import Digest, RelPath
 from pratique.core.policy import Allowance, TrustRules
 from pratique.errors import VerificationRefused
+from tests.support.trustkit import (
+    ENCLAVE,
+    FILES,
+    Kit,
+    Person,
+    RoleRule,
+    SigningRules,
+    digest,
+    disk_without_waiting,
+)
 
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 DAY = timedelta(days=1)
 
 

@@ -7,14 +7,15 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
-from tests.support.localsigstore import CA, Timestamper, dumps
-from tests.support.trustkit import Kit, Person, RoleRule
 
 from pratique.attest.certificate import CertificateSigner, load_certificate_signer
 from pratique.attest.keys import KeySigner
 from pratique.attest.values import Role
 from pratique.errors import SealError, VerificationRefused
+from tests.support.localsigstore import CA, Timestamper, dumps
+from tests.support.trustkit import Kit, Person, RoleRule, disk_without_waiting
 
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 DAY = timedelta(days=1)
 ANN = "ann@ships.test"
 
@@ -85,9 +86,8 @@ class Pki:
         return self.kit.good() | {"vetter.sig": self._payload(signer)}
 
     def _payload(self, signer):
-        from tests.support.trustkit import FILES
-
         from pratique.attest.sign import sign_payload
+        from tests.support.trustkit import FILES
 
         return sign_payload(FILES, signer)
 

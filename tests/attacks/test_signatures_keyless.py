@@ -8,15 +8,23 @@ from datetime import timedelta
 
 import pytest
 import rfc8785
-from tests.support.localsigstore import LocalSigstore, Timestamper, b64, der, dumps, new_key, sign
-from tests.support.trustkit import FILES, Kit, Person, RoleRule, SigstoreAccount
 
 from pratique.attest.statement import write_model
 from pratique.attest.values import Method, Role
 from pratique.errors import VerificationRefused
+from tests.support.localsigstore import LocalSigstore, Timestamper, b64, der, dumps, new_key, sign
+from tests.support.trustkit import (
+    FILES,
+    Kit,
+    Person,
+    RoleRule,
+    SigstoreAccount,
+    disk_without_waiting,
+)
 
 ANN = "ann@ships.test"
 IDP = "https://idp.ships.test"
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 DAY = timedelta(days=1)
 PAYLOAD = write_model(FILES, "payload")
 

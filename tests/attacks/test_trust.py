@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.support.trustkit import ENCLAVE, Kit, digest
 from tuf.api.metadata import Metadata
 
 from pratique.attest import home as homes
@@ -30,7 +29,9 @@ from pratique.attest.trustfile import (
 )
 from pratique.attest.words import spell
 from pratique.errors import UsageError, VerificationRefused
+from tests.support.trustkit import ENCLAVE, Kit, digest, disk_without_waiting
 
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 DAY = timedelta(days=1)
 
 

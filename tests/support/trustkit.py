@@ -1,9 +1,12 @@
 """People, a trust set and an enclave that installed it: what tests of signatures start from."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from pratique.attest.install import install, installed_trust
 from pratique.attest.keys import KeySigner, generate_key, load_signer, parse_public_key
@@ -40,6 +43,12 @@ FILES = (
 
 def digest(letter: str) -> str:
     return letter * 64
+
+
+@pytest.fixture(autouse=True)
+def disk_without_waiting(monkeypatch):
+    """Import it where many sets are written: power cuts are not what those tests are about."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @dataclass
@@ -165,4 +174,5 @@ __all__ = [
     "SigningRules",
     "SigstoreAccount",
     "digest",
+    "disk_without_waiting",
 ]

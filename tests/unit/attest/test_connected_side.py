@@ -12,8 +12,16 @@ from pratique.attest.timestamp import HttpTimestampAuthority
 from pratique.attest.values import Identity, Method, Role
 from pratique.errors import SealError, VerificationRefused
 from tests.support.localsigstore import LocalSigstore, SigstoreServer, der, identity_token
-from tests.support.trustkit import FILES, Kit, Person, RoleRule, SigstoreAccount
+from tests.support.trustkit import (
+    FILES,
+    Kit,
+    Person,
+    RoleRule,
+    SigstoreAccount,
+    disk_without_waiting,
+)
 
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 IDP = "https://idp.ships.test"
 
 

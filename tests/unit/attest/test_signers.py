@@ -22,8 +22,9 @@ from tests.support.localsigstore import (
     Timestamper,
     identity_token,
 )
-from tests.support.trustkit import FILES, Kit, Person, RoleRule
+from tests.support.trustkit import FILES, Kit, Person, RoleRule, disk_without_waiting
 
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
 DAY = timedelta(days=1)
 
 
