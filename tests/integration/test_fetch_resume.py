@@ -280,6 +280,15 @@ def test_a_long_safetensors_header_comes_whole(tmp_path: Path) -> None:
     assert ranges == ["bytes=0-65535", f"bytes=65536-{len(header) + 7}"]
 
 
+@pytest.mark.parametrize("length", [1 << 63, 100_000_001, len(WEIGHTS)])
+def test_a_header_that_cannot_be_one_is_not_paid_for(tmp_path: Path, length: int) -> None:
+    world = World(tmp_path, {**MODEL, NAME: length.to_bytes(8, "little") + WEIGHTS[8:]})
+    world.gate.at = Stage.HEADERS
+    with pytest.raises(GateRefused):
+        world.fetch()
+    assert [r.headers["range"] for r in world.asked(NAME)] == ["bytes=0-65535"]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_refusal_ends_it_at_its_stage(world: World, stage: Stage) -> None:
     world.gate.at = stage

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.errors import FetchError
+from pratique.fetch.body import raw
 from pratique.fetch.listing import Wanted
 from pratique.fetch.session import TRANSIENT
 from pratique.fetch.stream import Download, Stopped
@@ -23,9 +24,9 @@ def fetch_head(download: Download, wanted: Wanted, target: Path) -> None:
     data = _range(download, wanted, 0, size)
     if wanted.path.lower().endswith(".safetensors") and len(data) >= 8:
         header = 8 + int.from_bytes(data[:8], "little")
-        needed = min(header, wanted.size)
-        if len(data) < needed <= 8 + MAX_SAFETENSORS_HEADER:
-            data += _range(download, wanted, len(data), needed)
+        # A header that cannot be one is not paid for: the gate refuses it by its first bytes.
+        if len(data) < header <= min(wanted.size, 8 + MAX_SAFETENSORS_HEADER):
+            data += _range(download, wanted, len(data), header)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
 
@@ -55,7 +56,7 @@ def _once(download: Download, wanted: Wanted, start: int, end: int) -> bytes:
                 "the server cannot send parts of files", hint="use a server that honours Range"
             )
         total = 0
-        for piece in response.iter_raw():
+        for piece in raw(response):
             if download.stop.is_set():
                 raise Stopped
             pieces.append(piece)

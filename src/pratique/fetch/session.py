@@ -19,6 +19,7 @@ from huggingface_hub.utils._http import default_client_factory, hf_raise_for_sta
 
 from pratique import __version__
 from pratique.errors import FetchError, UnreadableInput
+from pratique.fetch.body import raw
 from pratique.fetch.errors import TRANSIENT_STATUS, explain, offline, safe_url
 from pratique.fetch.patience import Patience
 from pratique.fetch.urls import Endpoint, origin_of
@@ -70,6 +71,8 @@ class HubSession:
     endpoint: Endpoint
     patience: Patience
     _headers: Mapping[str, str] = field(repr=False)
+    timeout: float = 60.0
+    """The longest silence, in seconds."""
     has_own_tls: bool = False
     """Whether connections need a CA or certificate that only this session knows."""
 
@@ -161,7 +164,7 @@ def read_answer(response: httpx2.Response, limit: int, what: str) -> Answer:
     limit = _ERROR_BODY if is_error else limit
     pieces: list[bytes] = []
     total = 0
-    for piece in response.iter_raw():
+    for piece in raw(response):
         total += len(piece)
         if total > limit:
             if is_error:
@@ -222,7 +225,11 @@ def hub_session(
     set_client_factory(factory)
     try:
         yield HubSession(
-            endpoint, patience or Patience(), {k.lower(): v for k, v in headers.items()}
+            endpoint,
+            patience or Patience(),
+            {name.lower(): value for name, value in headers.items()},
+            timeout=timeout,
+            has_own_tls=verify is not True,
         )
     finally:
         set_client_factory(default_client_factory)

@@ -18,6 +18,7 @@ import httpx2
 from pratique.core.ids import CommitSha, RepoId, shown
 from pratique.core.progress import Progress
 from pratique.errors import FetchError
+from pratique.fetch.body import pieces
 from pratique.fetch.errors import TRANSIENT_STATUS
 from pratique.fetch.listing import Wanted
 from pratique.fetch.session import TRANSIENT, HubSession, read_answer
@@ -56,7 +57,7 @@ class Download:
             StorageError: it cannot be written.
         """
         for attempt in (1, 2):
-            arrived = self._attempt(wanted, part, self.xet if attempt == 1 else None)
+            arrived = self._attempt(wanted, part, first=attempt == 1)
             if arrived is not None:
                 with storing(target):
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,15 +71,16 @@ class Download:
             hint="the server, its cache or a proxy alters files; nothing of it was accepted",
         )
 
-    def _attempt(self, wanted: Wanted, part: Path, xet: XetSource | None) -> Arrived | None:
+    def _attempt(self, wanted: Wanted, part: Path, *, first: bool) -> Arrived | None:
+        """One try. A second one takes the plainest way: no Xet, no short cuts."""
         with Sink.open(part, wanted) as sink:
             self.progress.advance(sink.size)
-            if xet is not None and wanted.xet is not None and sink.size < wanted.size:
-                self._from_xet(xet, wanted, sink)
+            if first and self.xet is not None and wanted.xet and sink.size < wanted.size:
+                self._from_xet(self.xet, wanted, sink)
             failures = 0
             while sink.size < wanted.size:
                 before = sink.size
-                error = self._stream(wanted, sink)
+                error = self._stream(wanted, sink, directly=first)
                 if sink.size < wanted.size:
                     failures = 1 if sink.size - before >= _PROGRESS else failures + 1
                     self._wait(error, failures, wanted)
@@ -89,8 +91,8 @@ class Download:
         if self.xet_failed.is_set():
             return
         try:
-            with xet.open(wanted, sink.size) as pieces:
-                self._append(pieces, wanted, sink)
+            with xet.open(wanted, sink.size) as body:
+                self._append(body, wanted, sink)
         except (XetUnavailable, httpx2.ReadTimeout):
             self.xet_failed.set()
 
@@ -108,22 +110,23 @@ class Download:
     def _what(self, wanted: Wanted) -> str:
         return f"{self.repo}: {shown(wanted.path)}"
 
-    def _stream(self, wanted: Wanted, sink: Sink) -> Exception:
+    def _stream(self, wanted: Wanted, sink: Sink, *, directly: bool) -> Exception:
         """One request: append from where the part ends. Returns why it ended, if that was early."""
         try:
             with self.open(wanted, sink.size, wanted.size) as response:
                 if response.status_code == 200 and sink.size:
                     self.progress.advance(-sink.size)
                     sink.restart()  # the server ignores ranges: take it from the start
-                self._append(response.iter_raw(), wanted, sink)
+                body = pieces(response, timeout=self.session.timeout, directly=directly)
+                self._append(body, wanted, sink)
         except (*TRANSIENT, _Busy) as error:
             return error
         return httpx2.RemoteProtocolError("the body ended early")
 
-    def _append(self, pieces: Iterable[bytes], wanted: Wanted, sink: Sink) -> None:
+    def _append(self, body: Iterable[bytes], wanted: Wanted, sink: Sink) -> None:
         patience = self.session.patience
         window, seen = patience.clock(), 0
-        for piece in pieces:
+        for piece in body:
             if self.stop.is_set():
                 raise Stopped
             seen += len(piece)

@@ -209,6 +209,17 @@ def test_a_server_that_wants_a_certificate(tls_server: str, pki: Path) -> None:
         ask(tls_server, Tls(pki / "ca.pem"))
 
 
+def test_own_tls_keeps_hf_xet_out(tls_server: str, pki: Path) -> None:
+    """hf_xet opens connections of its own, which know neither our CA nor our certificate."""
+    from pratique.fetch.xet import hub_xet
+
+    endpoint = Endpoint.parse(tls_server)
+    for tls, usable in ((Tls(), True), (Tls(pki / "ca.pem"), False)):
+        with hub_session(endpoint, tls=tls, timeout=7) as session:
+            assert session.timeout == 7
+            assert (hub_xet(session, REPO, "1" * 40) is not None) is usable
+
+
 @pytest.mark.parametrize("name", ["nothing.pem", "client.key"])
 def test_unusable_pem_files_are_named(pki: Path, name: str) -> None:
     with pytest.raises(UnreadableInput, match=name):
