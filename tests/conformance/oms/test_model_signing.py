@@ -259,6 +259,72 @@ def test_the_peer_accepts_our_keyless_form(payload, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytestmark_peer
+def test_the_peer_accepts_our_timestamped_key(payload, tmp_path):
+    from pratique.attest.signers import TimestampedSigner
+
+    generate_key(tmp_path / "k")
+    signer = TimestampedSigner(load_signer(tmp_path / "k.key"), Stamp(Pki().tsa))
+    ours = tmp_path / "ours.sig"
+    ours.write_bytes(sign_payload(digests(payload), signer))
+    validate(ours.read_bytes())
+    done = peer("verify", "key", payload, "--signature", ours, "--public_key", tmp_path / "k.pub")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- forms that earlier versions wrote (section 11.1)
+
+
+def old_form(data: bytes, signer) -> dict:
+    bundle = json.loads(data)
+    bundle["verificationMaterial"] = {
+        "publicKey": {
+            "rawBytes": base64.b64encode(signer.public_pem).decode(),
+            "keyDetails": "PKIX_ECDSA_P256_SHA_256",
+        }
+    }
+    bundle["dsseEnvelope"]["signatures"][0]["keyid"] = None
+    return bundle
+
+
+def test_the_form_of_model_signing_1_0(payload, tmp_path):
+    generate_key(tmp_path / "k")
+    signer = load_signer(tmp_path / "k.key")
+    authorities = Authorities(as_of=NOW, keys={signer.key_id: parse_public_key(signer.public_pem)})
+    old = old_form(sign_payload(digests(payload), signer), signer)
+    spaced = json.dumps(old).encode()
+    authenticate(read(spaced), authorities, now=NOW, crypto="default")
+    del old["dsseEnvelope"]["signatures"][0]["keyid"]
+    authenticate(read(json.dumps(old).encode()), authorities, now=NOW, crypto="default")
+
+
+def test_a_key_in_the_file_is_not_trusted_for_being_there(payload, tmp_path):
+    generate_key(tmp_path / "k")
+    signer = load_signer(tmp_path / "k.key")
+    old = json.dumps(old_form(sign_payload(digests(payload), signer), signer)).encode()
+    with pytest.raises(VerificationRefused, match="which nobody in the trust root holds"):
+        authenticate(read(old), vector_authorities(), now=NOW, crypto="default")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda key: key.update(keyDetails="PKCS1_RSA_PSS"),
+        lambda key: key.update(keyDetails=None),
+        lambda key: key.update(validFor={}),
+        lambda key: key.pop("keyDetails"),
+        lambda key: key.update(rawBytes="x"),
+    ],
+)
+def test_old_forms_that_never_were(payload, tmp_path, change):
+    generate_key(tmp_path / "k")
+    signer = load_signer(tmp_path / "k.key")
+    old = old_form(sign_payload(digests(payload), signer), signer)
+    change(old["verificationMaterial"]["publicKey"])
+    with pytest.raises(FormatError):
+        read(json.dumps(old).encode())
+
+
 # --- the public conformance suite, where there is a checkout of it
 
 SUITE = os.environ.get("OMS_CONFORMANCE_SUITE")
