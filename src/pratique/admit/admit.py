@@ -112,9 +112,10 @@ def admit(
         record = new_record(
             store, document, content, shape.signatures, policy=policy, now=terms.now, proof=proof
         )
-        name = decide(store, record, naming.alias or document.name, naming.rollback)
+        name = naming.alias or document.name
+        replaced = decide(store, record, name, naming.rollback)
         steps.add("record", f"admitted as {name}")
-    return admitted_bundle(name, statement, document, content, policy)
+    return admitted_bundle(name, statement, document, content, policy, replaced=replaced)
 
 
 def _pass_the_gate(gate: Gate, document: BundleDocument, content: StoredContent) -> None:

@@ -40,7 +40,7 @@ class AdmittedBundle(Proof):
     `model_dir` is a real folder of read-only regular files in the store, to be loaded in place;
     `files` have paths relative to the payload (`model/config.json`). `permitted_rungs` are those
     that both the approvals and the policy permit, in the policy's order; `expires` is when the
-    approvals cease to suffice, or None.
+    approvals cease to suffice, or None. `replaced` is what the name pointed at before this admission.
     """
 
     __slots__ = (
@@ -55,6 +55,7 @@ class AdmittedBundle(Proof):
         "name",
         "permitted_rungs",
         "permitted_variants",
+        "replaced",
         "statement",
     )
 
@@ -70,3 +71,4 @@ class AdmittedBundle(Proof):
     expires: datetime | None
     statement: VerifiedStatement
     content: StoredContent
+    replaced: BundleId | None

@@ -68,8 +68,10 @@ def new_record(
     )
 
 
-def decide(store: Store, record: AdmissionRecord, name: str, rollback: str | None) -> str:
-    """Admit: write the record, then point `name` at it. Returns the name.
+def decide(
+    store: Store, record: AdmissionRecord, name: str, rollback: str | None
+) -> BundleId | None:
+    """Admit: write the record, then point `name` at it. Returns what it pointed at before.
 
     Raises VerificationRefused, and writes nothing, if the name would go back without a reason.
     """
@@ -81,7 +83,7 @@ def decide(store: Store, record: AdmissionRecord, name: str, rollback: str | Non
         write_admission(store, record)
         if alias != current:
             write_alias(store, alias)
-    return name
+    return None if current is None else current.bundle_id
 
 
 def admitted_bundle(
@@ -90,6 +92,8 @@ def admitted_bundle(
     document: BundleDocument,
     content: StoredContent,
     policy: Policy,
+    *,
+    replaced: BundleId | None = None,
 ) -> AdmittedBundle:
     """Make the proof, from the proofs that it rests on. For `admit` and `open_admitted` alone."""
     if content.bundle_id != statement.bundle_id:
@@ -113,6 +117,7 @@ def admitted_bundle(
         expires=statement.expires,
         statement=statement,
         content=content,
+        replaced=replaced,
     )
 
 

@@ -59,7 +59,7 @@ def command(
                 else None
             ),
         )
-        write(recording.admitted(admitted, rules))
+        write(recording.admitted(admitted, rules, rollback))
     if as_json:
         print_json(
             "admit",

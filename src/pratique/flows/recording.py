@@ -111,9 +111,16 @@ def approved(approval: ApprovalStatement, key_id: str) -> Event:
     )
 
 
-def admitted(bundle: AdmittedBundle, policy: Policy) -> list[Event]:
-    """A bundle was taken in, and its name points at it."""
+def admitted(bundle: AdmittedBundle, policy: Policy, rollback: str | None = None) -> list[Event]:
+    """A bundle was taken in, and its name points at it. `rollback` is why it went back, if it did."""
     source = bundle.document.source
+    moved = AliasMoved(
+        name=_line(bundle.name),
+        before=bundle.replaced,
+        after=bundle.bundle_id,
+        rollback=Remark(rollback or ""),
+        by=who(),
+    )
     return [
         Admission(
             bundle=bundle.bundle_id,
@@ -126,7 +133,7 @@ def admitted(bundle: AdmittedBundle, policy: Policy) -> list[Event]:
             size=Count(sum(file.size for file in bundle.files)),
             by=who(),
         ),
-        AliasMoved(name=_line(bundle.name), after=bundle.bundle_id, by=who()),
+        *([moved] if bundle.replaced != bundle.bundle_id else []),
     ]
 
 

@@ -285,6 +285,7 @@ def test_name_goes_back_only_with_a_reason(world: World) -> None:
     assert "--rollback" in caught.value.hint
     assert admitted_labels(world) == [newer.label]
     older = world.admit(old, Naming(rollback="the new one stutters"))
+    assert older.replaced == newer.bundle_id
     alias = records.read_alias(open_store(world.home), "tiny")
     assert alias is not None
     assert alias.bundle_id == older.bundle_id
