@@ -62,6 +62,7 @@ def _rich_bar(console: "Console") -> "RichProgress":
         TextColumn("{task.description}"),
         BarColumn(),
         DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, transient=True)
