@@ -178,6 +178,7 @@ class _Take:
 
     def _judge(self, stage: Stage, listing: tuple[Listed, ...]) -> None:
         pinned = self._pinned
+        self._fetch.progress.begin("vetting", 0)
         verdict = self._fetch.gate.judge(
             Candidate(
                 name=pinned.repo.rsplit("/", 1)[-1],

@@ -276,6 +276,7 @@ class LocalFetch:
             commit=source.commit,
             listing=listing,
         )
+        self.progress.begin("vetting", 0)
         verdict = self.gate.judge(candidate, stage)
         if verdict.state is not VerdictState.PASSED:
             raise gate_answer(verdict, stage, Path(source.requested))
