@@ -442,6 +442,30 @@ def test_rollback_of_the_revokers_list(kit):
     refused(kit, "was rolled back", old)
 
 
+def test_fast_forward_by_a_stolen_revoker_is_cured_by_rotation(kit):
+    """Whoever dates a set may jump ahead; taking their key out makes the enclave forget the jump."""
+    kit.init(revokers=("coast",)).install()
+    for name in ("snapshot.json", "timestamp.json"):
+        data = Metadata.from_file(str(meta(kit.set.directory, name)))
+        data.signed.version = 10**9
+        if name == "timestamp.json":
+            data.signed.snapshot_meta = kit.set._describe("snapshot.json")
+        data.to_file(str(meta(kit.set.directory, name)))
+        resign(kit, kit.set.directory, name, "coast")
+    jumped = copy_of(kit, "jumped")
+    kit.install(jumped)
+    for name in ("snapshot.json", "timestamp.json"):  # the administrators go on from their own copy
+        data = Metadata.from_file(str(meta(kit.set.directory, name)))
+        data.signed.version = 1
+        data.to_file(str(meta(kit.set.directory, name)))
+    kit.change(lambda files: files)
+    refused(kit, "was rolled back")
+    rotate(kit, ["admin", "admin2"], "admin", "admin2", threshold=2)
+    assert kit.set.pending() == ()
+    assert kit.install().root_version == 2
+    refused(kit, "was rolled back|not signed by enough", jumped)
+
+
 def test_a_second_delegation(kit):
     from tuf.api.metadata import DelegatedRole
 
@@ -579,6 +603,23 @@ def test_home_is_private(kit):
     kit.init().install()
     assert (kit.home / "trust").stat().st_mode & 0o777 == 0o700
     assert (kit.home / "trust" / "state.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_reading_while_an_update_removes_the_old_set(kit, monkeypatch):
+    from pratique.attest import install as module
+
+    kit.init().install()
+    original, updated = module._from_state, []
+
+    def slow(directory, state):
+        if not updated:
+            updated.append(True)
+            kit.change(lambda files: files)
+            kit.install()
+        return original(directory, state)
+
+    monkeypatch.setattr(module, "_from_state", slow)
+    assert installed_trust(kit.home).version == 2
 
 
 # --- a directory instead of an installation

@@ -41,6 +41,7 @@ from pratique.attest.trustroot import Authorities
 from pratique.attest.values import Identity, Method
 from pratique.errors import FormatError, SealError, VerificationRefused
 
+_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _HINT: Final = "have it signed with a certificate of an authority in the trust root"
 
 
@@ -148,6 +149,10 @@ def _not_revoked(
 def _not_on(
     crl: x509.CertificateRevocationList, certificate: x509.Certificate, when: datetime | None
 ) -> None:
+    if crl.signature_hash_algorithm is None or crl.signature_hash_algorithm.name not in _HASHES:
+        raise VerificationRefused(
+            "a revocation list in the trust root uses a weak hash", hint=_HINT
+        )
     if any(extension.critical for extension in crl.extensions):
         # Delta and partial lists say so in a critical extension: they do not speak of everything.
         raise VerificationRefused(
