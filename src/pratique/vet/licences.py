@@ -32,7 +32,7 @@ _SAME: Final = MappingProxyType(
         "apache2": "apache-2.0", "apache 2.0": "apache-2.0", "apache license 2.0": "apache-2.0",
         "apache-2": "apache-2.0", "apache": "apache-2.0", "mit license": "mit", "cc0": "cc0-1.0",
         "ecl-2.0": "ecl-2.0", "artistic-2.0": "artistic-perl-1.0", "odbl": "odbl-1.0", "wtfpl": "wtfpl-2.0",
-        "bsl-1.0": "boost-1.0", "cdla-permissive-2.0": "cdla-permissive-2.0", "isc": "isc",
+        "bsl-1.0": "boost-1.0", "odc-by": "odc-by-1.0", "gfdl": "gfdl-1.3", "cdla-permissive-2.0": "cdla-permissive-2.0", "isc": "isc",
         "postgresql": "postgresql", "ncsa": "uoi-ncsa", "zlib": "zlib", "mulan-psl": "mulanpsl-2.0",
     }
 )  # fmt: skip
