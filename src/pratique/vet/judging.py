@@ -21,6 +21,7 @@ from pratique.core.stages import Stage
 from pratique.errors import FormatError, UnreadableInput
 from pratique.vet import allowing, wire
 from pratique.vet.examined import FAILED_CHECK, Examined
+from pratique.vet.opinions import second_opinions
 
 MIB: Final = 2**20
 _MEMORY: Final = 4096 * MIB
@@ -51,8 +52,11 @@ def judge(
     """
     _check_root(candidate.root)
     examined = _confined(candidate, policy, stage, tuple(forbidden), on_note)
+    found = examined.findings
+    if stage is Stage.CONTENT and policy.vet.second_opinions:
+        found = (*found, *second_opinions(candidate.root.resolve(), policy))
     findings = allowing.allow(
-        examined.findings,
+        found,
         policy,
         candidate,
         today or datetime.now(UTC).date(),
