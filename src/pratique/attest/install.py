@@ -25,7 +25,7 @@ from pratique.attest import words
 from pratique.attest.carried import history, newest_root, reader
 from pratique.attest.home import State, load_state, locked, save_state, trust_dir
 from pratique.attest.proof import mint
-from pratique.attest.trustfile import Revocation, read_revocations, read_trust
+from pratique.attest.trustfile import Revocation, TrustFile, read_revocations, read_trust
 from pratique.attest.trustroot import (
     CLOCK_SKEW,
     Authorities,
@@ -177,32 +177,11 @@ def _root(
     """Turn verified files into the proof. The only place that makes a TrustRoot."""
     with _usable():
         file = read_trust(found.files["trust.toml"])
-        top = read_revocations(found.files["revocations.json"])
-        lists = {"top": top.revoked}
-        if REVOKER_PATH in found.connected:
-            lists["connected"] = read_revocations(found.connected[REVOKER_PATH]).revoked
-        authorities = Authorities(
-            as_of=state.installed_at if state else file.issued,
-            keys=MappingProxyType(index_keys(file)),
-            certificate_roots=_certificates(found, "ca/"),
-            crls=tuple(d for n, d in sorted(found.files.items()) if n.startswith("crl/")),
-            timestamp_chains=tuple(
-                _certificates(found, name)
-                for name in sorted(found.files)
-                if name.startswith("tsa/")
-            ),
-            sigstore=found.files.get("trusted_root.json"),
-        )
-    if state is not None:
-        if file.enclave != state.enclave:
-            raise VerificationRefused(
-                f"the trust set is for the enclave {file.enclave}, this one is {state.enclave}"
-            )
-        lifted = {(r.kind, r.id): r.at for r in top.lifted}
-        lists["emergency"] = tuple(
-            r
-            for r in state.emergency
-            if (r.kind, r.id) not in lifted or r.at > lifted[r.kind, r.id]
+        authorities = _authorities(found, file, state.installed_at if state else file.issued)
+        lists = _revocations(found, state)
+    if state is not None and file.enclave != state.enclave:
+        raise VerificationRefused(
+            f"the trust set is for the enclave {file.enclave}, this one is {state.enclave}"
         )
     return mint(
         TrustRoot,
@@ -225,6 +204,34 @@ def _root(
         time_floor=state.time_floor if state else file.issued,
         version=found.version,
     )
+
+
+def _authorities(found: VerifiedSet, file: TrustFile, as_of: datetime) -> Authorities:
+    names = sorted(found.files)
+    return Authorities(
+        as_of=as_of,
+        keys=MappingProxyType(index_keys(file)),
+        certificate_roots=_certificates(found, "ca/"),
+        crls=tuple(found.files[n] for n in names if n.startswith("crl/")),
+        timestamp_chains=tuple(_certificates(found, n) for n in names if n.startswith("tsa/")),
+        sigstore=found.files.get("trusted_root.json"),
+    )
+
+
+def _revocations(found: VerifiedSet, state: State | None) -> dict[str, tuple[Revocation, ...]]:
+    """Return all lists: the administrators', the revoker's, and what was revoked inside."""
+    top = read_revocations(found.files["revocations.json"])
+    lists = {"top": top.revoked}
+    if REVOKER_PATH in found.connected:
+        lists["connected"] = read_revocations(found.connected[REVOKER_PATH]).revoked
+    if state is not None:
+        lifted = {(r.kind, r.id): r.at for r in top.lifted}
+        lists["emergency"] = tuple(
+            r
+            for r in state.emergency
+            if (r.kind, r.id) not in lifted or r.at > lifted[r.kind, r.id]
+        )
+    return lists
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from pratique.attest.admins import Admins
 from pratique.attest.keys import PublicKey, Signer, parse_public_key
-from pratique.attest.repository import Admins
 from pratique.attest.trustfile import Person, RoleRule, TrustFile, first_problem
 from pratique.attest.values import Role
 from pratique.errors import UnreadableInput, UsageError

@@ -10,20 +10,15 @@ it adds revocations and dates the set, and can change neither people nor policie
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
-from securesystemslib.signer import Key
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
     Metadata,
     MetaFile,
-    Role,
     Root,
     Snapshot,
     TargetFile,
@@ -32,9 +27,10 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
+from pratique.attest.admins import Admins, Pending, appoint, delegation, missing
 from pratique.attest.carried import read_regular
 from pratique.attest.home import write_atomically
-from pratique.attest.keys import PublicKey, Signer
+from pratique.attest.keys import Signer
 from pratique.attest.trustfile import (
     Revocations,
     TrustFile,
@@ -42,7 +38,7 @@ from pratique.attest.trustfile import (
     write_revocations,
     write_trust,
 )
-from pratique.attest.tufkeys import MetadataSigner, tuf_key
+from pratique.attest.tufkeys import MetadataSigner
 from pratique.attest.tufset import (
     MAX_METADATA_BYTES,
     MAX_ROOTS,
@@ -61,34 +57,6 @@ LIFETIMES: Final[Mapping[str, timedelta]] = {
 }
 S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
 EMPTY: Final = Revocations(schema="pratique.revocations/v1")
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One part of a set that lacks signatures: how many more, and whose would count (key ids)."""
-
-    part: str
-    missing: int
-    candidates: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Admins:
-    """Who owns a trust set, and how many of them a change takes."""
-
-    keys: tuple[PublicKey, ...]
-    threshold: int
-    revokers: tuple[PublicKey, ...] = ()
-
-    def __post_init__(self) -> None:
-        ids = [tuf_key(k).keyid for k in self.keys]
-        if len(set(ids)) != len(ids):
-            raise UsageError("an administrator's key is given twice")
-        if not 1 <= self.threshold <= len(ids):
-            raise UsageError(
-                f"the administrators' threshold is {self.threshold}, with {len(ids)} of them",
-                hint="give --admin for each, and a threshold that they can reach",
-            )
 
 
 class Repository:
@@ -134,16 +102,16 @@ class Repository:
         root = self.root()
         found = list(self._root_pending(root))
         targets = self._load("targets.json", Targets)
-        found += _missing("targets", root.signed.get_delegated_role("targets"), targets)
+        found += missing("targets", root.signed.get_delegated_role("targets"), targets)
         if targets.signed.delegations is not None:
             revoker = self._load(f"{REVOKER}.json", Targets)
             role = targets.signed.get_delegated_role(REVOKER)
-            found += _missing(REVOKER, role, revoker)
+            found += missing(REVOKER, role, revoker)
         if not found and not self._dated():
             timestamp = self._load("timestamp.json", Timestamp)
             role = root.signed.get_delegated_role("timestamp")
             timestamp.signatures.clear()
-            found += _missing("timestamp", role, timestamp)
+            found += missing("timestamp", role, timestamp)
         return tuple(found)
 
     # --- changing
@@ -162,10 +130,10 @@ class Repository:
         except OSError as error:
             raise StorageError(f"cannot create {self.directory}: {error.strerror}") from error
         root = Root(expires=_until("root", now), consistent_snapshot=False)
-        _appoint(root, admins)
+        appoint(root, admins)
         targets = Targets(expires=_until("targets", now))
         if admins.revokers:
-            targets.delegations = _delegation(admins.revokers)
+            targets.delegations = delegation(admins.revokers)
             self._new_revoker(Revocations(schema=EMPTY.schema_), 1, now)
         self._write_files(
             targets,
@@ -206,12 +174,12 @@ class Repository:
             )
         root = self.root()
         root.signed.keys, root.signed.roles = {}, Root(consistent_snapshot=False).roles
-        _appoint(root.signed, admins)
+        appoint(root.signed, admins)
         _next(root, "root", now)
         self._save(f"{root.signed.version}.root.json", root)
         targets = self._load("targets.json", Targets)
         if admins.revokers:
-            targets.signed.delegations = _delegation(admins.revokers)
+            targets.signed.delegations = delegation(admins.revokers)
             if not (self._metadata / f"{REVOKER}.json").exists():
                 self._new_revoker(EMPTY, 1, now)
         else:
@@ -291,10 +259,10 @@ class Repository:
         return made
 
     def _root_pending(self, root: Metadata[Root]) -> list[Pending]:
-        found = _missing("root", root.signed.roles["root"], root)
+        found = missing("root", root.signed.roles["root"], root)
         if root.signed.version > 1:
             before = self._load(f"{root.signed.version - 1}.root.json", Root)
-            found += _missing("root (by those before)", before.signed.roles["root"], root)
+            found += missing("root (by those before)", before.signed.roles["root"], root)
         return found
 
     def _date(self, signer: MetadataSigner, now: datetime) -> None:
@@ -318,7 +286,7 @@ class Repository:
         root = self.root().signed
         timestamp = self._load("timestamp.json", Timestamp)
         snapshot = self._load("snapshot.json", Snapshot)
-        if _missing("timestamp", root.roles["timestamp"], timestamp) or _missing(
+        if missing("timestamp", root.roles["timestamp"], timestamp) or missing(
             "snapshot", root.roles["snapshot"], snapshot
         ):
             return False
@@ -364,30 +332,6 @@ class Repository:
         write_atomically(
             self._metadata / name, metadata.to_bytes(JSONSerializer(compact=False)), 0o644
         )
-
-
-def _appoint(root: Root, admins: Admins) -> None:
-    for role in ("root", "targets", "snapshot", "timestamp"):
-        for key in admins.keys:
-            root.add_key(tuf_key(key), role)
-        root.roles[role].threshold = admins.threshold if role in {"root", "targets"} else 1
-    for key in admins.revokers:
-        for role in ("snapshot", "timestamp"):
-            root.add_key(tuf_key(key), role)
-
-
-def _delegation(revokers: Sequence[PublicKey]) -> Delegations:
-    keys: dict[str, Key] = {(k := tuf_key(public)).keyid: k for public in revokers}
-    role = DelegatedRole(REVOKER, list(keys), 1, terminating=True, paths=[REVOKER_PATH])
-    return Delegations(keys, {REVOKER: role})
-
-
-def _missing(part: str, role: Role, metadata: Metadata[S]) -> list[Pending]:
-    signed = [k for k in role.keyids if k in metadata.signatures]
-    if len(signed) >= role.threshold:
-        return []
-    waiting = tuple(k for k in role.keyids if k not in metadata.signatures)
-    return [Pending(part, role.threshold - len(signed), waiting)]
 
 
 def _next(metadata: Metadata[S], role: str, now: datetime, *, keep_version: bool = False) -> None:

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from pratique.attest import people
-from pratique.attest.repository import Admins
+from pratique.attest.admins import Admins
 from pratique.attest.trustfile import Person
 from pratique.attest.values import Method, Role
 from pratique.errors import FormatError, UnreadableInput, UsageError
