@@ -250,7 +250,7 @@ def test_the_gate_is_asked_at_every_stage_with_what_is_there(world: World) -> No
         assert candidate.repo == REPO
         assert candidate.commit == world.commit
         assert {"config.json", NAME} <= {entry.path for entry in candidate.listing or ()}
-        assert candidate.hub["licence_tag"] == "mit"
+        assert candidate.hub["license"] == "mit"
 
 
 def test_heads_are_there_before_weights(world: World) -> None:

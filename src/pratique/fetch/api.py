@@ -125,15 +125,16 @@ def _renamed(session: HubSession, repo: RepoId, answer: Answer) -> FetchError:
 def _claims(value: JsonObject) -> dict[str, object]:
     """What the gate may want to know. Plain values, bounded, none of them trusted."""
     keys = (
-        "author", "cardData", "disabled", "gated", "library_name", "license", "pipeline_tag",
-        "private", "securityRepoStatus", "tags",
+        "author", "cardData", "disabled", "gated", "library_name", "pipeline_tag", "private",
+        "securityRepoStatus", "tags",
     )  # fmt: skip
     claims: dict[str, object] = {key: value[key] for key in keys if key in value}
     tags = value.get("tags")
     if isinstance(tags, list):
         licences = [t for t in tags if isinstance(t, str) and t.startswith("license:")]
-        if licences:
-            claims["licence_tag"] = licences[0].removeprefix("license:")
+        # "other" only says that the card says more.
+        if licences and licences[0] != "license:other":
+            claims["license"] = licences[0].removeprefix("license:")
     return claims
 
 

@@ -93,6 +93,8 @@ class HubFetch:
         """
         info, renamed = resolve(self.session, request, self.policy)
         final = self._final(info)
+        if final.exists() and not final.is_dir():
+            raise UnreadableInput(f"{final} is no directory", hint="give another --into")
         if final.exists() and any(final.iterdir()):
             return _existing(final, info)
         pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)

@@ -202,7 +202,7 @@ def _compare(recorded: Manifest, found: Manifest) -> None:
             )
             raise VerificationRefused(
                 f"{shown(path)} {what} since the snapshot was taken",
-                hint="fetch it again; a snapshot is never edited",
+                hint="remove the snapshot and fetch it again; a snapshot is never edited",
             )
 
 
