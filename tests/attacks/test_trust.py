@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import shutil
+import signal
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -685,6 +687,75 @@ def test_crash_while_updating(kit, monkeypatch, point):
         p.name for p in (kit.home / "trust").iterdir() if p.name.startswith((".incoming", ".new"))
     ]
     assert left == []
+
+
+CHANGES = {
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.chmod",
+    "os.truncate",
+}
+
+
+def killed_at(point: int, action) -> bool:
+    """Run `action` in a child that SIGKILLs itself before its n-th change to the disk.
+
+    Python announces every such call to audit hooks. Returns whether the child was killed.
+    """
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def hook(event, arguments):
+            nonlocal seen
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & 3
+            if writes or event in CHANGES:
+                if seen == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen += 1
+
+        try:
+            sys.addaudithook(hook)
+            action()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("what", ["install", "update", "emergency"])
+def test_kill_at_every_change_to_the_disk(kit, what):
+    """Either the old trust or the new one, never neither, and the next attempt succeeds."""
+    kit.init()
+    if what != "install":
+        kit.install()
+        kit.change(lambda files: files)
+    entry = revocation(kind="identity", what="dan", reason="lost", at=kit.now)
+    action = (lambda: revoke_now(kit.home, entry)) if what == "emergency" else kit.install
+    point = 0
+    clean = kit.root / "clean"
+    shutil.copytree(kit.home, clean, symlinks=True) if kit.home.exists() else clean.mkdir()
+    while killed_at(point, action):
+        if what == "install" and not (kit.home / "trust" / "state.json").exists():
+            with pytest.raises(VerificationRefused, match="no root of trust is installed"):
+                kit.trust()
+        else:
+            trust = kit.trust()
+            assert trust.version in {1, 2}
+            kit.verify(kit.good(), trust=trust)
+        action()
+        kit.trust()
+        shutil.rmtree(kit.home)
+        shutil.copytree(clean, kit.home, symlinks=True)
+        if what == "install":
+            shutil.rmtree(kit.home)
+        point += 1
+    assert point >= (3 if what == "emergency" else 10)
 
 
 def test_disk_full_while_updating(kit, monkeypatch):
