@@ -377,7 +377,8 @@ def _verdict(out: str, err: str) -> list[str]:
 
 
 def _serving_lines(text: str) -> tuple[str, ...]:
-    return tuple(line.strip() for line in text.splitlines() if line.strip())[:8]
+    wanted = ("free memory", "→", "loaded on", "lock:")
+    return tuple(line.strip() for line in text.splitlines() if line.startswith(wanted))
 
 
 def _read(path: Path) -> str:
