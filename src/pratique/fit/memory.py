@@ -20,7 +20,7 @@ from pratique.core.rungs import Rung
 from pratique.fit.shape import ModelShape
 
 MIB: Final = 2**20
-BASE_CPU: Final = 420 * MIB
+BASE_CPU: Final = 480 * MIB
 """A worker on CPU with libraries imported and nothing loaded (torch 2.13, transformers 5.23)."""
 BASE_HOST: Final = 1400 * MIB
 """The same beside a GPU: CUDA's libraries and pinned buffers."""

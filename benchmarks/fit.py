@@ -1,0 +1,182 @@
+"""Predicted over measured peak memory of the worker, for five families on CPU.
+
+    python benchmarks/fit.py [--scale N]
+
+Each model is written with random weights, served by the real worker process, and driven to what the
+prediction is for: the whole cache filled, the widest prompt, all rows at once. The measured figure is
+the process's highest resident size. A ratio below 1.00 is a broken promise, above 1.25 a wasted machine.
+"""
+
+import argparse
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from pratique.core.load import Limits, LoadSpec  # noqa: E402
+from pratique.core.rungs import Rung  # noqa: E402
+from pratique.core.wire import (  # noqa: E402
+    Beat,
+    Embed,
+    Frames,
+    Generate,
+    Load,
+    Loaded,
+    Stop,
+    encode,
+    parse_from_worker,
+)
+from pratique.fit import Demand, predict, read_shape  # noqa: E402
+from tests.support import models  # noqa: E402
+from tests.support.serving import files_of  # noqa: E402
+
+CONTEXT, ROWS = 512, 6
+
+
+class Worker:
+    """A real worker process, without the lock (which changes no memory)."""
+
+    def __init__(self, directory: Path, limits: Limits) -> None:
+        ours, theirs = socket.socketpair()
+        code = f"import socket; from pratique.jobs.worker import main; main(socket.socket(fileno={theirs.fileno()}))"
+        self.process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])
+        theirs.close()
+        self._sock = ours
+        self.messages = self._read()
+        spec = LoadSpec(
+            model_dir=str(directory), files=files_of(directory), rung=Rung.AUTO, limits=limits
+        )
+        self.send(Load(spec=spec))
+        self.loaded = next(self.messages)
+        assert isinstance(self.loaded, Loaded), self.loaded
+
+    def send(self, message: Any) -> None:
+        self._sock.sendall(encode(message))
+
+    def _read(self) -> Iterator[Any]:
+        frames = Frames()
+        while data := self._sock.recv(2**20):
+            for body in frames.feed(data):
+                yield parse_from_worker(body)
+
+    def finish(self) -> int:
+        """Stop it; return its highest resident size in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+        self.send(Stop())
+        self.process.wait(60)
+        return int(peak.split()[1]) * 1024
+
+
+def drive(worker: Worker, *, embeds: bool) -> None:
+    """Fill what the prediction is for."""
+    if embeds:
+        worker.send(Embed(id=1, tokens=tuple(tuple([5] * (CONTEXT - 1)) for _ in range(ROWS))))
+        wanted = 1
+    else:
+        for at in range(ROWS):
+            worker.send(
+                Generate(
+                    id=at + 1,
+                    tokens=tuple([5 + at] * (CONTEXT - 40)),
+                    max_tokens=38,
+                    ignore_eos=True,
+                )
+            )
+        wanted = ROWS
+    for message in worker.messages:
+        if message.op in {"done", "vectors"}:
+            wanted -= 1
+        elif message.op == "failed":
+            raise SystemExit(f"the worker refused: {message}")
+        if not wanted:
+            break
+    if embeds:
+        assert isinstance(next(worker.messages), Beat)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--scale", type=int, default=1, help="multiply the width")
+    parser.add_argument("only", nargs="*")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="pratique-fit-"))
+    print("family       dtype     weights  predicted  measured  ratio   (MiB)")
+    worst = []
+    try:
+        for architecture in models.ARCHITECTURES:
+            if options.only and architecture not in options.only:
+                continue
+            for dtype in ("F32", "BF16"):
+                worst.append(measure(folder, architecture, dtype, options.scale))
+    finally:
+        shutil.rmtree(folder)
+    low, high = min(worst), max(worst)
+    print(f"ratios {low:.2f} to {high:.2f}; promised 1.00 to 1.25")
+
+
+def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
+    sizes = models.Sizes(
+        hidden=768 * scale, layers=8, heads=12, kv_heads=4, head_dim=64, intermediate=2048 * scale,
+        context=CONTEXT,
+    )  # fmt: skip
+    padded = 0 if architecture == "bert" else 32_000
+    directory = models.write_model(
+        folder / f"{architecture}-{dtype}", architecture, sizes=sizes, dtype=dtype, padded_rows=padded
+    )
+    if architecture == "deepseek_v3":
+        _more_experts(directory, dtype, sizes)
+    shape = read_shape(directory)
+    demand = Demand(context=CONTEXT, rows=ROWS, kv_tokens=ROWS * CONTEXT)
+    limits = Limits(context=CONTEXT, rows=ROWS, kv_tokens=demand.kv_tokens, threads=2)
+    predicted = predict(shape, Rung.AUTO, demand).host_total
+    worker = Worker(directory, limits)
+    drive(worker, embeds=architecture == "bert")
+    measured = worker.finish()
+    ratio = predicted / measured
+    mib = 2**20
+    print(
+        f"{architecture:<12} {dtype:<8} {shape.weights // mib:>8} {predicted // mib:>10} "
+        f"{measured // mib:>9}  {ratio:.2f}",
+        flush=True,
+    )
+    shutil.rmtree(directory)
+    return ratio
+
+
+def _more_experts(directory: Path, dtype: Any, sizes: models.Sizes) -> None:
+    """Write the DeepSeek-style model again with experts of a size that is felt."""
+    import json
+
+    import numpy as np
+
+    path = directory / "config.json"
+    config = json.loads(path.read_text()) | {
+        "n_routed_experts": 16,
+        "moe_intermediate_size": 512,
+        "kv_lora_rank": 256,
+        "q_lora_rank": 384,
+        "qk_rope_head_dim": 32,
+        "n_group": 4,
+        "topk_group": 2,
+        "num_experts_per_tok": 4,
+    }
+    models.write_json(path, config)
+    family = models._FAMILIES["deepseek_v3"]
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: models._random(rng, name, shape, "deepseek_v3") for name, shape in family.shapes(config)
+    }
+    models.write_weights(directory, tensors, dtype=dtype)
+    del sizes
+
+
+if __name__ == "__main__":
+    main()
