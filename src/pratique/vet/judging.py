@@ -24,6 +24,8 @@ from pratique.vet.examined import FAILED_CHECK, Examined
 from pratique.vet.opinions import second_opinions
 
 MIB: Final = 2**20
+# Eight that hash, and what native libraries start of their own.
+_THREADS: Final = 32
 _MEMORY: Final = 4096 * MIB
 _BASE_SECONDS: Final = 300.0
 _SLOWEST_BYTES_PER_SECOND: Final = 20 * MIB
@@ -147,7 +149,7 @@ def _lock(candidate: Candidate, policy: Policy, forbidden: tuple[Path, ...]) -> 
         requirement=Requirement.REDUCED if reduced else Requirement.STRICT,
         memory=_MEMORY,
         wall_seconds=min(seconds, _MAX_SECONDS),
-        threads=1 + min(8, os.cpu_count() or 1),
+        threads=_THREADS,
     )
 
 

@@ -29,6 +29,7 @@ _OWN: Final = re.compile(
 _KERNEL: Final = re.compile(
     r"(?:paged\|)?[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[\w.-]+)?(?::\w+)?\Z"
 )
+_PATH: Final = re.compile(r"(?:[./~\\]|[A-Za-z]:[\\/]|\w+://)")
 _REMEDY: Final = "use an implementation of the library (sdpa, eager, flash_attention_2, …)"
 
 
@@ -41,7 +42,7 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
                     yield from _named(entry, place, name)
             elif key in _SWITCHES and value not in (None, False, "", {}, []):
                 for name in _names(value) or (str(value),):
-                    yield _kernel(entry, place, name)
+                    yield _local(entry, place, name) or _kernel(entry, place, name)
 
 
 def _names(value: Json) -> tuple[Json, ...]:
@@ -65,6 +66,19 @@ def _named(entry: Entry, place: str, name: Json) -> Iterator[Finding]:
             _REMEDY,
             Severity.HIGH,
         )
+
+
+def _local(entry: Entry, place: str, name: Json) -> Finding | None:
+    """A kernel from a path of the serving machine: nobody can review or pin what lies there."""
+    if not isinstance(name, str) or not _PATH.match(name):
+        return None
+    return refuse(
+        CHECK.id,
+        entry.path,
+        f"{place} loads native code from the path {shown(name)}",
+        _REMEDY,
+        Severity.CRITICAL,
+    )
 
 
 def _kernel(entry: Entry, place: str, name: Json) -> Finding:

@@ -33,6 +33,8 @@ _HARMLESS: Final = frozenset(
 _PATH: Final = re.compile(
     r"(?:\.{0,2}/|~|[A-Za-z]:[\\/]|\w+://)|.*--|.*\.(?:py|so|dll|bin|pt|pkl)\Z"
 )
+# What a quantiser writes about itself: {"quantizer": ["gptqmodel:1.0"], "uri": "https://…"}; never read back.
+_ORIGIN: Final = re.compile(r".*\.meta\.uri\Z")
 _REMEDY: Final = "keep to a method that transformers knows and its own settings"
 
 
@@ -59,6 +61,8 @@ def _settings(entry: Entry, place: str, settings: JsonObject) -> Iterator[Findin
             _REMEDY,
         )
     for where, key, value, _ in walk(settings, place):
+        if _ORIGIN.match(where):
+            continue
         if (problem := _problem(key, value)) is not None:
             yield refuse(CHECK.id, entry.path, f"{where} {problem}", _REMEDY, Severity.HIGH)
 
