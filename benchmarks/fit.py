@@ -129,7 +129,11 @@ def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
     )  # fmt: skip
     padded = 0 if architecture == "bert" else 32_000
     directory = models.write_model(
-        folder / f"{architecture}-{dtype}", architecture, sizes=sizes, dtype=dtype, padded_rows=padded
+        folder / f"{architecture}-{dtype}",
+        architecture,
+        sizes=sizes,
+        dtype=dtype,
+        padded_rows=padded,
     )
     if architecture == "deepseek_v3":
         _more_experts(directory, dtype, sizes)
@@ -172,7 +176,8 @@ def _more_experts(directory: Path, dtype: Any, sizes: models.Sizes) -> None:
     family = models._FAMILIES["deepseek_v3"]
     rng = np.random.default_rng(0)
     tensors = {
-        name: models._random(rng, name, shape, "deepseek_v3") for name, shape in family.shapes(config)
+        name: models._random(rng, name, shape, "deepseek_v3")
+        for name, shape in family.shapes(config)
     }
     models.write_weights(directory, tensors, dtype=dtype)
     del sizes

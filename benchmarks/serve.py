@@ -105,7 +105,7 @@ def _tokens(lines: list[str], most: int) -> int:
 
 
 @contextlib.contextmanager
-def peer(directory: Path, *flags: str) -> Iterator[str]:
+def peer(directory: Path, extra: str, *flags: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -113,7 +113,12 @@ def peer(directory: Path, *flags: str) -> Iterator[str]:
         str(Path(sys.executable).parent / "transformers"), "serve", str(directory),
         "--port", str(port), "--device", "cpu", *flags,
     ]  # fmt: skip
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "GOMP_SPINCOUNT": "20000"}
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "GOMP_SPINCOUNT": "20000",
+        "PYTHONPATH": extra,
+    }
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -160,6 +165,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--skip-peers", action="store_true")
+    parser.add_argument(
+        "--peer-path",
+        default="",
+        help="a directory with fastapi, which the peer needs and we do not",
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pratique-serve-"))
     cpus = len(os.sched_getaffinity(0))
@@ -172,12 +182,14 @@ def main() -> None:
             print(f"pratique                          {ours:7.0f} tokens/s", flush=True)
             single, share = latency(served.url)
         plain = in_process(directory, 64, 5)
-        print(f"one client, 64 tokens: {single:.3f} s; generate: {plain:.3f} s; ratio {single / plain:.2f}")
+        print(
+            f"one client, 64 tokens: {single:.3f} s; generate: {plain:.3f} s; ratio {single / plain:.2f}"
+        )
         print(f"gateway's share of one request: {100 * share:.1f} %", flush=True)
         if options.skip_peers:
             return
         for name, flags in (("plain", ()), ("continuous batching", ("--continuous-batching",))):
-            with peer(directory, *flags) as url:
+            with peer(directory, options.peer_path, *flags) as url:
                 theirs = load(
                     asker(url, str(directory), ours=False), options.clients, options.rounds
                 )
