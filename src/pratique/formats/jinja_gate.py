@@ -45,8 +45,7 @@ _CALLABLE: Final = frozenset(
     "range namespace raise_exception strftime_now dict loop caller joiner cycler".split()
 )
 _FORBIDDEN_NAMES: Final = frozenset(
-    "self lipsum config request url_for get_flashed_messages g session application env "
-    "environment context super eval exec open getattr globals locals vars builtins os sys".split()
+    "self lipsum config request url_for get_flashed_messages super eval exec open getattr globals locals vars builtins os sys".split()
 )
 _FORBIDDEN_ATTRIBUTES: Final = frozenset(
     "mro func_code func_globals func_defaults func_closure gi_frame gi_code gi_yieldfrom cr_frame "

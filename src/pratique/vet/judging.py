@@ -15,7 +15,7 @@ from typing import Final
 from pratique.confine import Lock, Ok, Requirement, parser_lock, run_job
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Disposition, Finding, PolicyRef, Severity, Subject, Verdict
-from pratique.core.ids import Digest
+from pratique.core.ids import MAX_DEPTH, Digest
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError, UnreadableInput
@@ -27,6 +27,7 @@ MIB: Final = 2**20
 # Eight that hash, and what native libraries start of their own.
 _THREADS: Final = 32
 _MEMORY: Final = 4096 * MIB
+_MAX_COUNTED: Final = 200_000
 _BASE_SECONDS: Final = 300.0
 _SLOWEST_BYTES_PER_SECOND: Final = 20 * MIB
 _MAX_SECONDS: Final = 12 * 3600.0
@@ -157,11 +158,21 @@ def _total_size(candidate: Candidate) -> int:
     """Bytes that may have to be hashed, as far as names and sizes say; only sets the time limit."""
     if candidate.listing is not None:
         return sum(item.size for item in candidate.listing)
-    total = 0
-    for count, (folder, _, files, descriptor) in enumerate(os.fwalk(candidate.root)):
-        del folder
-        for name in files:
-            total += os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_size
-        if count > 10_000:
-            break
+    total = count = 0
+    pending = [(candidate.root, 0)]
+    while pending:
+        folder, depth = pending.pop()
+        try:
+            with os.scandir(folder) as names:
+                for name in names:
+                    count += 1
+                    if count > _MAX_COUNTED:
+                        return total
+                    if name.is_dir(follow_symlinks=False):
+                        if depth < MAX_DEPTH:
+                            pending.append((Path(name.path), depth + 1))
+                    else:
+                        total += name.stat(follow_symlinks=False).st_size
+        except OSError:
+            continue  # the child says what cannot be read
     return total

@@ -48,6 +48,7 @@ class Role(enum.StrEnum):
     JSON = "json"
     DATA = "data"
     ARRAY = "array"
+    RAW_ARRAY = "raw-array"
     EVENTS = "events"
     GIT = "git"
     CACHE = "cache"
@@ -221,6 +222,11 @@ _SUFFIXES: Final[dict[str, Role]] = {
         Role.DATA,
     ),
     **dict.fromkeys(("npy", "npz"), Role.ARRAY),
+    **dict.fromkeys(
+        ("raw", "f16", "f32", "f64", "bf16", "fp16", "fp32", "float32", "i8", "i16", "i32", "i64", "u8", "u16", "u32",
+         "fvecs", "ivecs", "bvecs"),
+        Role.RAW_ARRAY,
+    ),
     **dict.fromkeys(
         ("zip", "tar", "gz", "tgz", "bz2", "xz", "zst", "lz4", "lzma", "7z", "rar", "jar", "whl", "egg",
          "apk", "deb", "rpm", "cab", "iso", "ar", "cpio", "br", "z", "zlib", "pak"),

@@ -1,6 +1,7 @@
 """Ordinary repositories of common families, and look-alikes of every hostile class: all must pass."""
 
 import json
+import struct
 import zipfile
 from pathlib import Path
 
@@ -321,6 +322,10 @@ CASES.each("PASSED", None, {
     "extras-key-examples": file("docs.md", "AKIAIOSFODNN7EXAMPLE, hf_your_token_here_xxxxxxxxxxxxxxxx, sk-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx, https://user:pass@example.com\n"),
     "extras-scripts-tokens": file("push.py", "hf_token = os.environ.get('HF_TOKEN')\ntoken = tokenizer.convert_tokens_to_ids(x)\nTOKEN = get_the_token_from_somewhere\n"),
     "extras-damaged": both(file("a.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40), file("b.jpg", b"\xff\xd8\xff\xe0" + b"\0" * 40), file("runs/events.out.tfevents.1.h", b"\x18\0\0\0\0\0\0\0cut")),
+    "extras-raw-arrays": both(file("means.bin", struct.pack("<8f", *range(8))), file("query.f32", struct.pack("<4f", 0.5, 1, 2, -3)), file("data/emb.dat", struct.pack("<8e", *[0.25] * 8))),
+    "extras-latin1": both(file("notes.txt", "Größe".encode("latin-1")), file("eval.csv", "naïve;1\n".encode("latin-1"))),
+    "extras-json-lines": file("train.json", '{"text": "a"}\n{"text": "b"}\n'),
+    "template-context": template(_MISTRAL + "{% if context is defined %}{{ context }}{% endif %}"),
     "extras-words": file("words.txt", "cat\ndog\nRoot\ncos\nsystem\n(S'id'\nis not a pickle\n"),
     "extras-labels": both(file("labels.txt", "a\nb\n"), file("imagenet_classes.json", {"0": "tench"})),
     "onnx": both(file("onnx/model.onnx", onnx_model(domain="com.microsoft", operator="MatMulNBits")), file("onnx/model_quantized.onnx", onnx_model())),

@@ -25,7 +25,10 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
         try:
             value = repo.json(entry.path)
         except FormatError as error:
-            yield refuse(CHECK.id, entry.path, str(error), _REMEDY)
+            if entry.role is Role.JSON and _is_lines(repo, entry):
+                yield note(CHECK.id, entry.path, "is a list of JSON lines that no loader reads")
+            else:
+                yield refuse(CHECK.id, entry.path, str(error), _REMEDY)
             continue
         expected = list if entry.name in _ARRAYS else dict
         if entry.role in LOADED_JSON and not isinstance(value, expected):
@@ -33,6 +36,17 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             yield refuse(CHECK.id, entry.path, f"holds {got} at its top", _REMEDY)
         if entry.role is Role.JSON:
             yield note(CHECK.id, entry.path, "is data that no loader reads")
+
+
+def _is_lines(repo: Repo, entry: Entry) -> bool:
+    """Whether the file is JSON Lines under the name of JSON, as data sets often are."""
+    try:
+        lines = [line for line in repo.read(entry.path).split(b"\n") if line.strip()]
+        for line in lines:
+            json_strict.parse_object(line, json_strict.UNLOADED)
+    except FormatError:
+        return False
+    return len(lines) > 1
 
 
 def _is_json(entry: Entry) -> bool:

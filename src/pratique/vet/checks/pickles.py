@@ -4,19 +4,25 @@ Recognised by its opcodes, from the head: a refused pickle is never read to its 
 files (a bare pickle) and tar files are refused for the same reason.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
 from pratique.core.findings import Finding, Severity
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
-from pratique.formats import pickles, zips
+from pratique.formats import pickles, raw_array, zips
 from pratique.vet import onnx_data
-from pratique.vet.check import Check, refuse
+from pratique.vet.check import Check, note, refuse
 from pratique.vet.repo import HEAD, MIB, Entry, Repo
 from pratique.vet.roles import Role
 
 _REMEDY: Final = "publish the weights as safetensors; nothing that unpickles is let in"
+# What transformers, PEFT, diffusers, sentence-transformers and trainers load under these endings.
+_LOADED: Final = re.compile(
+    r"(?i)(?:pytorch_|diffusion_|adapter_|flax_|tf_|sparse_|non_lora_)?(?:pytorch_)?model|adapter|consolidated|training_args|optimizer|"
+    r"scheduler|rng_state|scaler|checkpoint|weights|embeds|learned_embeds|pytorch_lora|mm_projector|spk_dict"
+)
 _MAX_SEARCHED: Final = 16 * MIB
 # Their own strict parsers account for every byte, or read no further than text.
 _NOT_SEARCHED: Final = frozenset(
@@ -37,6 +43,8 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             yield _refused(entry, sign)
         elif entry.role is Role.TORCH and entry.path in onnx_data.named_files(repo):
             continue  # raw tensors of an ONNX model: the `onnx` check holds it to their extent
+        elif entry.role is Role.TORCH and _is_raw_array(entry, head):
+            yield note(CHECK.id, entry.path, "is a raw array of numbers that no loader reads")
         elif entry.role is Role.TORCH and not head.startswith(zips.LOCAL_MAGIC):
             yield refuse(
                 CHECK.id,
@@ -50,6 +58,15 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             and entry.size <= _MAX_SEARCHED
         ):
             yield from _inside(repo, entry)
+
+
+def _is_raw_array(entry: Entry, head: bytes) -> bool:
+    """Plain numbers under a name that no loader looks for."""
+    return (
+        entry.name.endswith((".bin", ".dat"))
+        and not _LOADED.match(entry.name)
+        and raw_array.element_size(head, entry.size) is not None
+    )
 
 
 def _refused(entry: Entry, sign: pickles.PickleSign) -> Finding:

@@ -66,6 +66,7 @@ _UNLOADED: Final = {
     Role.NOTEBOOK: "a notebook",
     Role.DATA: "data that no loader reads",
     Role.EVENTS: "a TensorBoard log",
+    Role.RAW_ARRAY: "a raw array",
     Role.CACHE: "a download record",
     Role.CHECKSUMS: "a list of checksums",
 }
@@ -151,7 +152,7 @@ def _document(repo: Repo, entry: Entry) -> None:
         if not repo.head(entry.path, 16).startswith(_BINARY_DOCUMENTS[suffix]):
             raise FormatError("has not the beginning of such a document")
     else:
-        _plain(repo, entry)
+        _prose(repo, entry)
 
 
 def _data(repo: Repo, entry: Entry) -> None:
@@ -160,7 +161,21 @@ def _data(repo: Repo, entry: Entry) -> None:
         if not repo.head(entry.path, 16).startswith(_TABLES[suffix]):
             raise FormatError("has not the beginning of such a table")
     else:
-        text.decode(repo.read(entry.path, _MAX_TEXT))
+        _prose(repo, entry)
+
+
+def _prose(repo: Repo, entry: Entry) -> None:
+    """Text that nothing loads may be in an old single-byte encoding; it holds no control characters."""
+    data = repo.read(entry.path, _MAX_TEXT)
+    try:
+        text.decode(data)
+    except FormatError:
+        if (
+            char := text.control_in(data.decode("latin-1").replace("\xa0", " "))
+        ) is not None and char < "\x80":
+            raise
+        if b"\0" in data:
+            raise
 
 
 def _image(repo: Repo, entry: Entry) -> None:

@@ -12,7 +12,9 @@ from pratique.vet.roles import Role
 from pratique.vet.tokenizer.gather import Forms, tokenizers_in
 from pratique.vet.tokenizer.model_fit import (
     embedding_rows,
+    problems_of_ends,
     problems_of_eos,
+    problems_of_exchange,
     problems_with_ids,
     problems_with_length,
     problems_with_rows,
@@ -57,6 +59,7 @@ def _judge(repo: Repo, forms: Forms) -> Iterator[Finding]:
     ):
         ids = {role: values[role] for role in _ID_ROLES if values.get(role) is not None}
         yield from findings(ID, problems_with_ids(form, ids, names, special, size))
+    yield from _roles(forms, config if _generates(config) else {}, prefix, table)
     eos = next((s.roles["eos_token"].content for s in forms.settings if "eos_token" in s.roles), "")
     yield from findings(
         ID,
@@ -72,6 +75,17 @@ def _judge(repo: Repo, forms: Forms) -> Iterator[Finding]:
     yield from findings(
         ID, problems_with_length(prefix, limits, config.get("max_position_embeddings"))
     )
+
+
+def _roles(
+    forms: Forms, config: Mapping[str, object], prefix: str, table: Mapping[str, int]
+) -> Iterator[Finding]:
+    """The tokens that the settings name for a role: special ones, numbered as config numbers them."""
+    marked = _marked(forms)
+    for settings in forms.settings:
+        roles = {role: token.content for role, token in settings.roles.items()}
+        yield from findings(ID, problems_of_ends(settings.form, roles, table, marked))
+        yield from findings(ID, problems_of_exchange(prefix + "config.json", config, roles, table))
 
 
 def _generates(config: Mapping[str, object]) -> bool:
@@ -91,12 +105,17 @@ def _vocab_size(config: Mapping[str, object]) -> object:
     return config.get("vocab_size")
 
 
-def _special(forms: Forms) -> frozenset[str]:
+def _marked(forms: Forms) -> frozenset[str]:
+    """Tokens that some vocabulary itself holds as added or control."""
     found = {a.content for v in forms.vocabularies for a in v.added}
     found |= {
         p.text for v in forms.vocabularies for p in v.pieces if p.role in {"control", "unknown"}
     }
-    found |= {t.content for _, tokens in forms.added for t in tokens}
+    return frozenset(found | {t.content for _, tokens in forms.added for t in tokens})
+
+
+def _special(forms: Forms) -> frozenset[str]:
+    found = set(_marked(forms))
     for special in forms.settings:
         found |= {t.content for t in (*special.decoder, *special.additional)}
         found |= {t.content for t in special.roles.values()}
