@@ -43,7 +43,7 @@ CONTEXT, ROWS = 512, 6
 class Worker:
     """A real worker process, without the lock (which changes no memory)."""
 
-    def __init__(self, directory: Path, limits: Limits) -> None:
+    def __init__(self, directory: Path, limits: Limits, files: Any = None) -> None:
         ours, theirs = socket.socketpair()
         code = f"import socket; from pratique.jobs.worker import main; main(socket.socket(fileno={theirs.fileno()}))"
         self.process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])
@@ -51,7 +51,10 @@ class Worker:
         self._sock = ours
         self.messages = self._read()
         spec = LoadSpec(
-            model_dir=str(directory), files=files_of(directory), rung=Rung.AUTO, limits=limits
+            model_dir=str(directory),
+            files=files or files_of(directory),
+            rung=Rung.AUTO,
+            limits=limits,
         )
         self.send(Load(spec=spec))
         self.loaded = next(self.messages)
@@ -109,13 +112,14 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pratique-fit-"))
     print("family       dtype     weights  predicted  measured  ratio   (MiB)")
-    worst = []
+    worst: list[float] = []
     try:
         for architecture in models.ARCHITECTURES:
             if options.only and architecture not in options.only:
                 continue
-            for dtype in ("F32", "BF16"):
-                worst.append(measure(folder, architecture, dtype, options.scale))
+            worst += [
+                measure(folder, architecture, dtype, options.scale) for dtype in ("F32", "BF16")
+            ]
     finally:
         shutil.rmtree(folder)
     low, high = min(worst), max(worst)

@@ -170,7 +170,11 @@ def main() -> None:
         default="",
         help="a directory with fastapi, which the peer needs and we do not",
     )
+    parser.add_argument("--soak", type=int, metavar="N", help="N requests while workers are killed")
     options = parser.parse_args()
+    if options.soak:
+        soak(options.soak)
+        return
     folder = Path(tempfile.mkdtemp(prefix="pratique-serve-"))
     cpus = len(os.sched_getaffinity(0))
     os.environ["GOMP_SPINCOUNT"] = "20000"
@@ -197,6 +201,52 @@ def main() -> None:
                 f"transformers serve, {name:<20} {theirs:7.0f} tokens/s, ratio {ours / theirs:.2f}",
                 flush=True,
             )
+    finally:
+        shutil.rmtree(folder)
+
+
+def soak(count: int) -> None:
+    """Kill the worker again and again under load: every request ends, with an answer or an error."""
+    import collections
+    import signal
+    import threading
+
+    folder = Path(tempfile.mkdtemp(prefix="pratique-soak-"))
+    directory = models.write_llama(folder / "m46")
+    ended: collections.Counter[str] = collections.Counter()
+    answers: collections.Counter[str] = collections.Counter()
+    kills = 0
+    try:
+        with serving(directory, limits=limits_for(rows=16, kv_tokens=4096)) as served:
+            over = threading.Event()
+
+            def kill() -> None:
+                nonlocal kills
+                while not over.wait(5.0):
+                    if served.supervisor.state == "ready" and (pid := served.supervisor.pid):
+                        os.kill(pid, signal.SIGKILL if kills % 2 else signal.SIGSEGV)
+                        kills += 1
+
+            killer = threading.Thread(target=kill)
+            killer.start()
+            client = httpx.Client(timeout=60)
+
+            def ask(at: int) -> None:
+                body = {"model": "m46", "prompt": "ship", "max_tokens": 64, "seed": at}
+                while True:
+                    response = client.post(f"{served.url}/v1/completions", json=body)
+                    answers[str(response.status_code)] += 1
+                    if response.status_code != 503:
+                        break
+                    time.sleep(0.5)  # a patient client: the server says when it will be back
+                ended[str(response.status_code)] += 1
+
+            with concurrent.futures.ThreadPoolExecutor(16) as pool:
+                list(pool.map(ask, range(count)))
+            over.set()
+            killer.join()
+        print(f"{count} requests, {kills} kills: ended {dict(ended)}, ")
+        print(f"answers {dict(answers)}, without an answer or an error: {count - ended.total()}")
     finally:
         shutil.rmtree(folder)
 

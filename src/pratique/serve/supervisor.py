@@ -33,6 +33,9 @@ _MOST_CRASHES: Final = 8
 _MEMORY_DEATHS: Final = 2
 _CALM_SECONDS: Final = 600.0
 _LAST_WORDS: Final = 5.0
+_LOOK_SECONDS: Final = 5.0
+_LONGEST_SILENCE: Final = 600.0
+"""A worker speaks at least every few dozen steps; this long without a word it hangs in a template."""
 
 _FATAL: Final = {
     LoadFault.FILE_MISSING: "a file of the model is missing from the store",
@@ -211,9 +214,20 @@ class Supervisor:
         self.state = State.STOPPED
 
     async def _until_dead_or_stopped(self, now: _Running) -> None:
+        """Wait; a worker that is silent for too long while somebody waits is hung up on."""
         stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait({now.reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        try:
+            while not now.reading.done() and not stopping.done():
+                await asyncio.wait(
+                    {now.reading, stopping},
+                    return_when=asyncio.FIRST_COMPLETED,
+                    timeout=_LOOK_SECONDS,
+                )
+                if now.link.silent_seconds > _LONGEST_SILENCE:
+                    now.link.close()
+                    break
+        finally:
+            stopping.cancel()
 
     async def _bury(self, now: _Running) -> Ending:
         """End the child for certain and return how it ended."""

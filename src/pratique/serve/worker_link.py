@@ -7,6 +7,7 @@ hostile: the link breaks, everybody who waits gets `WorkerGone`, and the supervi
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -90,6 +91,7 @@ class WorkerLink:
         self._frames = Frames()
         self._pending: list[bytes] = []
         self.beat = Beat(running=0, waiting=0, kv_tokens=0, steps=0)
+        self.heard_at = time.monotonic()
         self.spoiled = False
         self.broken = False
 
@@ -98,6 +100,11 @@ class WorkerLink:
         """Take over our end of the socket pair."""
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_READ_BYTES * 4)
         return cls(reader, writer)
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing came from the worker although somebody waits; 0 if nobody does."""
+        return time.monotonic() - self.heard_at if self._tickets else 0.0
 
     @property
     def busy(self) -> int:
@@ -137,6 +144,8 @@ class WorkerLink:
         message = message.model_copy(update={"id": number})
         choices = message.n if isinstance(message, Generate) else 1
         ticket = Ticket(self, number, choices)
+        if not self._tickets:
+            self.heard_at = time.monotonic()
         self._tickets[number] = ticket
         try:
             await self._send(message)
@@ -174,6 +183,7 @@ class WorkerLink:
                 raise WorkerGone from error
             if not data:
                 raise WorkerGone
+            self.heard_at = time.monotonic()
             self._pending = list(self._frames.feed(data))
             self._pending.reverse()
         return parse_from_worker(self._pending.pop())

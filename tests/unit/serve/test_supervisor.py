@@ -260,3 +260,24 @@ def test_what_is_too_long_to_send_is_refused_here(make, monkeypatch):
         await supervisor.stop()
 
     run(story())
+
+
+def test_a_worker_that_hangs_is_replaced(make, monkeypatch):
+    monkeypatch.setattr(supervisor_module, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor_module, "_LONGEST_SILENCE", 0.2)
+    monkeypatch.setattr(supervisor_module, "_LAST_WORDS", 0.1)
+    script = code(on_message="lambda c, m: time.sleep(1000) if m.text == 'hang' else answer(c, m)")
+
+    async def story() -> None:
+        notes = Notes()
+        supervisor = make(f"import time\n{script}", notes)
+        await supervisor.start()
+        running = asyncio.create_task(supervisor.run())
+        with pytest.raises(WorkerGone):
+            await only(await supervisor.ask(Tokenize(id=0, text="hang")))
+        assert [await notes.loads.get() for _ in range(2)] == [Rung.AUTO, Rung.AUTO]
+        assert isinstance(await ask(supervisor), TokenIds)
+        await supervisor.stop()
+        await running
+
+    run(story())
