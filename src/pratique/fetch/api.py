@@ -194,7 +194,6 @@ def _page(body: bytes, what: str) -> list[Item]:
 def _item(entry: JsonObject, what: str) -> Item:
     lfs = entry.get("lfs")
     content = lfs if isinstance(lfs, dict) else entry
-    xet = entry.get("xetHash")
     return Item(
         path=_claim(entry, "path", _text, what),
         size=_claim(content, "size", _size, what),
@@ -202,8 +201,16 @@ def _item(entry: JsonObject, what: str) -> Item:
         sha256=_claim(lfs, "oid", lambda v: parse_digest(_text(v)), what)
         if isinstance(lfs, dict)
         else None,
-        xet=parse_digest(xet) if isinstance(xet, str) and len(xet) == 64 else None,
+        xet=_xet(entry.get("xetHash")),
     )
+
+
+def _xet(value: Json) -> Digest | None:
+    """A Xet hash, or None for anything else: without one, the file comes over plain HTTP."""
+    try:
+        return parse_digest(_text(value))
+    except FormatError:
+        return None
 
 
 def _object(body: bytes, what: str) -> JsonObject:

@@ -71,6 +71,15 @@ def explain(error: Exception, *, what: str, endpoint: str) -> FetchError:
     )
 
 
+def gated(what: str, endpoint: str) -> FetchError:
+    """Somebody has to accept conditions on a page first."""
+    return FetchError(
+        f"{what} is gated: its owner lets in only who accepted the conditions",
+        hint=f"open {_page(what, endpoint)} , accept the conditions with your account, "
+        "then `hf auth login` or set HF_TOKEN",
+    )
+
+
 def offline() -> FetchError:
     """The environment forbids the network."""
     return FetchError(
@@ -90,11 +99,7 @@ def _is_tls(error: BaseException | None) -> bool:
 def _answered(error: HfHubHTTPError, what: str, endpoint: str) -> FetchError:
     status = error.response.status_code
     if isinstance(error, GatedRepoError):
-        return FetchError(
-            f"{what} is gated: its owner lets in only who accepted the conditions",
-            hint=f"open {_page(what, endpoint)} , accept the conditions with your account, "
-            "then `hf auth login` or set HF_TOKEN",
-        )
+        return gated(what, endpoint)
     if isinstance(error, DisabledRepoError):
         return FetchError(f"{what} was disabled by the Hub", hint="choose another repository")
     if isinstance(error, RevisionNotFoundError):

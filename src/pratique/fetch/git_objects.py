@@ -47,11 +47,12 @@ class _Reply:
 class _Client(AbstractHttpGitClient):
     """dulwich's protocol engine over our session."""
 
-    def __init__(self, session: HubSession, url: str, limit: int) -> None:
+    def __init__(self, session: HubSession, repo: RepoId, limit: int) -> None:
         # Some servers insist on `thin-pack`. We have nothing, so no pack can lean on it, and the
         # reader refuses one that does.
-        super().__init__(url, thin_packs=True, quiet=True)
+        super().__init__(session.endpoint.git(repo), thin_packs=True, quiet=True)
         self._session = session
+        self._repo = repo
         self._limit = limit
 
     def _http_request(
@@ -74,6 +75,9 @@ class _Client(AbstractHttpGitClient):
             answer = read_answer(response, self._limit, "the commit's git objects")
         if answer.status in TRANSIENT_STATUS:
             raise _Later(answer.headers)
+        gated = answer.headers.get("x-error-code") == "GatedRepo"
+        if answer.status == 401 or gated:
+            self._session.check(answer, self._repo)
         if answer.status != 200:
             raise NoGit(f"{answer.status}")
         body_left = memoryview(answer.body)
@@ -165,7 +169,7 @@ def _fetch(
 
 
 def _pack(session: HubSession, repo: RepoId, wants: Sequence[bytes], depth: int | None) -> bytes:
-    client = _Client(session, session.endpoint.git(repo), MAX_PACK_BYTES)
+    client = _Client(session, repo, MAX_PACK_BYTES)
     pack = bytearray()
 
     def wanted(refs: Mapping[Any, Any], depth: int | None = None) -> list[Any]:

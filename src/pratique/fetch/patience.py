@@ -1,6 +1,7 @@
 """How long to wait and how often to ask again. Obeys Retry-After; gives up rather than hang."""
 
 import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,8 +28,15 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
 
-    def pause(self, failures: int, headers: Mapping[str, str] | None, *, what: str) -> None:
-        """Wait after the `failures`-th failure in a row.
+    def pause(
+        self,
+        failures: int,
+        headers: Mapping[str, str] | None,
+        *,
+        what: str,
+        stop: threading.Event | None = None,
+    ) -> None:
+        """Wait after the `failures`-th failure in a row, in steps that `stop` ends.
 
         Raises FetchError if the server asks for more patience than `longest_told`.
         """
@@ -39,7 +47,11 @@ class Patience:
                 hint="run the same command again later; what was downloaded is kept",
             )
         backoff = min(self.longest, self.first * 2 ** min(failures - 1, 16))
-        self.sleep(told if told is not None else backoff * (0.5 + self.jitter() / 2))
+        left = told if told is not None else backoff * (0.5 + self.jitter() / 2)
+        while left > 0 and not (stop is not None and stop.is_set()):
+            step = left if stop is None else min(left, 1.0)
+            self.sleep(step)
+            left -= step
 
 
 def wait_told(headers: Mapping[str, str]) -> float | None:

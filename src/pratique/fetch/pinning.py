@@ -18,6 +18,7 @@ from pratique.fetch.api import (
     list_files,
     repo_info,
 )
+from pratique.fetch.errors import gated
 from pratique.fetch.git_objects import NoGit, fetch_blobs, fetch_commit_objects
 from pratique.fetch.listing import cross_check
 from pratique.fetch.session import HubSession
@@ -100,6 +101,8 @@ def _prove(
         proof = ProofObjects.of(objects, info.commit)
         return cross_check(listing.items, proof, lambda ids: fetch_blobs(session, info.repo, ids))
     except NoGit as error:
+        if info.claims.get("gated") and not session.has_token:
+            raise gated(info.repo, session.endpoint.base) from error
         if policy.fetch.commit_proof == "required":
             raise FetchError(
                 f"{session.endpoint.base} offers no git access to {info.repo}, so commit "

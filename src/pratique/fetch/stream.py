@@ -105,7 +105,9 @@ class Download:
                 self.session.check(error.answer, self._what(wanted))
             raise self.session.explained(error, self._what(wanted)) from error
         headers = error.answer.headers if isinstance(error, _Busy) else None
-        self.session.patience.pause(failures, headers, what=what)
+        self.session.patience.pause(failures, headers, what=what, stop=self.stop)
+        if self.stop.is_set():
+            raise Stopped
 
     def _what(self, wanted: Wanted) -> str:
         return f"{self.repo}: {shown(wanted.path)}"

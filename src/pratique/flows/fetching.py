@@ -14,7 +14,7 @@ from pratique.core.ids import parse_repo_id, shown
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Snapshot
-from pratique.errors import FormatError, UsageError
+from pratique.errors import FormatError, UnreadableInput, UsageError
 from pratique.fetch.hub import HubFetch
 from pratique.fetch.local import LocalFetch, cache_source, directory_source, is_cache_snapshot
 from pratique.fetch.pinning import HubRequest
@@ -47,7 +47,7 @@ def fetch(source: str, options: FetchOptions, gate: Gate, progress: Progress) ->
     Raises every PratiqueError that fetch knows; nothing bears its final name unless it is whole.
     """
     if is_path(source):
-        return _fetch_local(Path(source).expanduser(), options, gate, progress)
+        return _fetch_local(_path(source), options, gate, progress)
     request = parse_request(source, only=options.only, without=options.without)
     with open_session(options) as session:
         return HubFetch(session, options.home, options.policy, gate, progress, options.into).run(
@@ -68,6 +68,15 @@ def _endpoint(options: FetchOptions) -> Endpoint:
 def is_path(source: str) -> bool:
     """Whether `source` is written as a path."""
     return source.startswith(("/", "./", "../", "~")) or source in {".", ".."}
+
+
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise UnreadableInput(
+            f"no such home directory: {shown(source)}", hint="check it"
+        ) from error
 
 
 def parse_request(

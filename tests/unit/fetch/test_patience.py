@@ -1,3 +1,4 @@
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -51,3 +52,16 @@ def test_jitter_never_makes_it_longer() -> None:
 def test_too_long_a_wait_is_the_users_to_decide() -> None:
     with pytest.raises(FetchError, match="601 seconds"):
         Patience(sleep=lambda _: None).pause(1, {"retry-after": "601"}, what="x")
+
+
+def test_a_stop_ends_a_long_wait() -> None:
+    stop = threading.Event()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            stop.set()
+
+    Patience(sleep=sleep).pause(1, {"retry-after": "500"}, what="x", stop=stop)
+    assert slept == [1.0, 1.0, 1.0]

@@ -60,6 +60,21 @@ def test_a_gated_repository_names_the_page_to_open(world: World) -> None:
     assert f"/{REPO} " in refusal(world).hint
 
 
+@pytest.mark.parametrize(
+    ("status", "headers"), [(401, {}), (403, {"X-Error-Code": "GatedRepo"}), (403, {})]
+)
+def test_git_that_wants_a_token_is_not_a_hub_without_git(
+    world: World, status: int, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gated repository shows its description to everybody and its git to nobody else."""
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    world.hub.repos[REPO].facts["gated"] = "auto"
+    world.lies = [on("info/refs", with_status(status, headers))]
+    error = refusal(world)
+    assert "no git access" not in error.message
+    assert "HF_TOKEN" in error.hint
+
+
 @pytest.mark.parametrize("place", ["environment", "file"])
 def test_tokens_come_from_the_usual_places(
     world: World, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
