@@ -22,13 +22,13 @@ _HUB: Final = MappingProxyType(
         "llama3.2": CUSTOM, "llama3.3": CUSTOM, "llama4": CUSTOM, "gemma": CUSTOM, "deepseek": CUSTOM,
         "fair-noncommercial-research-license": CUSTOM, "apple-amlr": CUSTOM, "apple-ascl": CUSTOM,
         "intel-research": CUSTOM, "h-research": CUSTOM, "grok2-community": CUSTOM, "other": CUSTOM,
-        "unknown": UNKNOWN, "none": UNKNOWN, "": UNKNOWN, "tbd": UNKNOWN,
+        "cc": UNKNOWN, "unknown": UNKNOWN, "none": UNKNOWN, "": UNKNOWN, "tbd": UNKNOWN,
     }
 )  # fmt: skip
 _SAME: Final = MappingProxyType(
     {
         "gpl": "gpl-3.0", "lgpl": "lgpl-3.0", "agpl": "agpl-3.0", "bsd": "bsd-new",
-        "bsd-3-clause": "bsd-new", "bsd-2-clause": "bsd-simplified", "cc": "cc-by-4.0", "pddl": "pddl-1.0",
+        "bsd-3-clause": "bsd-new", "bsd-2-clause": "bsd-simplified", "pddl": "pddl-1.0",
         "apache2": "apache-2.0", "apache 2.0": "apache-2.0", "apache license 2.0": "apache-2.0",
         "apache-2": "apache-2.0", "apache": "apache-2.0", "mit license": "mit", "cc0": "cc0-1.0",
         "ecl-2.0": "ecl-2.0", "artistic-2.0": "artistic-perl-1.0", "odbl": "odbl-1.0", "wtfpl": "wtfpl-2.0",

@@ -1,13 +1,52 @@
 """jinja's sandbox, set up as transformers sets it up for chat templates (jinja2 is imported here)."""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from jinja2 import TemplateError, nodes
+from jinja2 import Environment, TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+_MAX_STEPS: Final = 200_000
+_MAX_CPU_SECONDS: Final = 5.0
+_TICK: Final = "_pratique_tick"
+
+
+class TooLong(Exception):
+    """A template used up what one rendering may cost."""
+
+
+class _Budget:
+    """Counts what a rendering runs, and its time: nested loops end, whatever they do."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.until = time.process_time() + _MAX_CPU_SECONDS
+
+    def tick(self) -> str:
+        """Count one round. Raises TooLong."""
+        self.steps += 1
+        if self.steps > _MAX_STEPS or time.process_time() > self.until:
+            raise TooLong(f"does not end within {_MAX_STEPS} steps and {_MAX_CPU_SECONDS:g} s")
+        return ""
+
+
+def _meter(tree: nodes.Template, environment: Environment) -> None:
+    """Let every loop round and every macro call count itself."""
+    metered: list[nodes.For | nodes.Macro | nodes.CallBlock] = [
+        *tree.find_all(nodes.For),
+        *tree.find_all(nodes.Macro),
+        *tree.find_all(nodes.CallBlock),
+    ]
+    for node in metered:
+        call = nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None)
+        node.body.insert(0, nodes.ExprStmt(call))
+    for node in metered:
+        node.body[0].set_lineno(node.lineno)
+        node.body[0].set_environment(environment)
 
 
 class _Generation(Extension):
@@ -23,7 +62,7 @@ class _Generation(Extension):
 
 
 def render(template: str, messages: Sequence[Mapping[str, Any]], **values: object) -> str:
-    """Render a chat template. Raises jinja2.TemplateError and whatever the template provokes."""
+    """Render a chat template. Raises TooLong, jinja2.TemplateError and what the template provokes."""
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
     )
@@ -31,7 +70,10 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **values: objec
     environment.globals["raise_exception"] = _raise
     # The clock stands still: the same template gives the same text in every vetting.
     environment.globals["strftime_now"] = _today
-    return environment.from_string(template).render(messages=list(messages), **values)
+    environment.globals[_TICK] = _Budget().tick
+    tree = environment.parse(template)
+    _meter(tree, environment)
+    return environment.from_string(tree).render(messages=list(messages), **values)
 
 
 def _raise(message: object) -> str:

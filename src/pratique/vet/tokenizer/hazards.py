@@ -23,6 +23,8 @@ _IMITATIONS: Final = {
     "S": "Ѕ", "T": "ΤТ", "X": "ΧХ", "Y": "Υ", "Z": "Ζ", "|": "ǀ∣│❘⏐︱", "<": "〈‹❬⟨˂", ">": "〉›❭⟩˃",
     "_": "‗", "/": "∕⁄", ":": "ː∶", "-": "‐‑‒–—−",
 }  # fmt: skip
+# Letters, fillers and selectors that print as nothing, although Unicode does not call them format.
+_BLANKS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u2800\u3164\uffa0")
 _LOOKALIKES: Final = {ord(c): latin for latin, others in _IMITATIONS.items() for c in others}
 
 
@@ -53,12 +55,20 @@ def _hidden(text: str) -> str | None:
         category = unicodedata.category(char)
         if category == "Cc" and char not in _PLAIN_CONTROLS:
             return f"holds the control character U+{code:04X}"
-        if category in {"Cf", "Cs", "Zl", "Zp"}:
+        if category in {"Cf", "Cs", "Zl", "Zp"} or char in _BLANKS:
             return f"holds the invisible character U+{code:04X}"
     return None
 
 
 def skeleton(text: str) -> str:
-    """Map text to what it looks like. White space runs are kept: they are tokens of their own."""
+    """Map text to what it looks like. White space runs are kept: they are tokens of their own.
+
+    Marks on Latin text and white space around a word are dropped: a reader sees past them.
+    """
     folded = unicodedata.normalize("NFKC", text).translate(_LOOKALIKES)
+    plain = "".join(
+        c for c in unicodedata.normalize("NFD", folded) if not "\u0300" <= c <= "\u036f"
+    ).strip()
+    if text.startswith("<") and plain:
+        return plain
     return folded if folded.strip() else text

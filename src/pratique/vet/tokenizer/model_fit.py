@@ -96,10 +96,44 @@ def problems_with_ids(
             text = names.get(number)
             if text is None or text in special or looks_special(text):
                 continue
-            if role in {"eos_token_id", "bos_token_id", "decoder_start_token_id"}:
+            forced = role.startswith("forced_") and text.strip("▁Ġ ").isalpha()
+            if forced or role in {"eos_token_id", "bos_token_id", "decoder_start_token_id"}:
                 yield Problem(form, f"{role} {number} is the ordinary token {tok(text, number)}")
             else:
                 yield note(form, f"{role} {number} is the ordinary token {tok(text, number)}")
+
+
+def problems_of_ends(
+    form: str, roles: Mapping[str, str], names: Mapping[str, int], special: frozenset[str]
+) -> Iterator[Problem]:
+    """Say when the tokenizer begins or ends text with a word that people write."""
+    for role in ("bos_token", "eos_token"):
+        text = roles.get(role)
+        if text is None or text in special or text not in names:
+            continue
+        if text.strip("▁Ġ ").isalnum():
+            yield Problem(form, f"{role} is the ordinary token {tok(text, names[text])}")
+
+
+def problems_of_exchange(
+    form: str, config: Mapping[str, object], roles: Mapping[str, str], names: Mapping[str, int]
+) -> Iterator[Problem]:
+    """Two roles that config numbers the other way round than the tokenizer: ids were exchanged.
+
+    One role that differs is common (a chat model's own end of text); two that cross are not.
+    """
+    ids = {role: names.get(text) for role, text in roles.items()}
+    pairs = (("bos", "eos"), ("pad", "eos"), ("bos", "pad"))
+    for first, second in pairs:
+        here, there = config.get(f"{first}_token_id"), config.get(f"{second}_token_id")
+        if here is None or there is None or here == there:
+            continue
+        if here == ids.get(f"{second}_token") and there == ids.get(f"{first}_token"):
+            yield Problem(
+                form,
+                f"{first}_token_id {here} is {tok(roles[f'{second}_token'])} and {second}_token_id "
+                f"{there} is {tok(roles[f'{first}_token'])}: the tokenizer has them exchanged",
+            )
 
 
 def problems_of_eos(

@@ -23,6 +23,20 @@ def problems_of_natives(fast: str, slow: str | None, root: str, path: str) -> It
     runs of white space are noted: published conversions have them. Others are refused.
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the child has few threads and needs none
+    yield from _guarded(_compared(fast, slow, root, path), path)
+
+
+def _guarded(problems: Iterator[Problem], path: str) -> Iterator[Problem]:
+    """A native library that panics is a problem of the file; pyo3's panics are no `Exception`."""
+    try:
+        yield from problems
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the seam to a foreign library: a refusal
+        yield Problem(path, f"the tokenizer library fails on it: {shown(str(error))}")
+
+
+def _compared(fast: str, slow: str | None, root: str, path: str) -> Iterator[Problem]:
     try:
         tokenizer = _loaded(os.path.join(root, fast))  # noqa: PTH118 - plain strings for the library
         model = None if slow is None else _sentencepiece(os.path.join(root, slow))  # noqa: PTH118

@@ -36,8 +36,15 @@ def tok(text: str, number: int | None = None) -> str:
 
 
 def looks_special(text: str) -> bool:
-    """Whether a token is written as publishers write markers: `<…>` or `[…]`."""
+    """Whether a token is written as publishers write markers: `<…>` or `[…]`, but no byte's `<0x0A>`."""
+    if is_byte(text):
+        return False
     return len(text) > 2 and (text[0], text[-1]) in {("<", ">"), ("[", "]")}
+
+
+def is_byte(text: str) -> bool:
+    """Whether this is how byte fallback spells one byte: `<0x00>` to `<0xFF>`."""
+    return len(text) == 6 and text.startswith("<0x") and text.endswith(">")
 
 
 def findings(check: str, problems: Iterable[Problem]) -> Iterator[Finding]:

@@ -46,6 +46,13 @@ _TOOLS: Final = [
         },
     }
 ]
+_DOCUMENTS: Final = [{"title": "Manifest", "text": "Forty crates.", "content": "Forty crates."}]
+# A template may name a token that this tokenizer lacks; that is a gap, not an attack.
+_NO_ROLES: Final = {"bos_token": "", "eos_token": "", "pad_token": "", "unk_token": ""}
+_FOREIGN_ROLE: Final = re.compile(
+    r"(?i)(?:<\|?|\[|<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)\s*"
+    r"(?:system|assistant|model|developer)\s*(?:\|?>|\]|<\|end_header_id\|>|<\|message\|>)?\s*\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +64,34 @@ class Rendered:
     error: str = ""
 
 
-def outcomes(template: str, roles: Mapping[str, str], *, as_parts: bool) -> list[Rendered]:
+def outcomes(
+    template: str, roles: Mapping[str, str], *, as_parts: bool, with_tools: bool = False
+) -> list[Rendered]:
     """Render the standard conversations. `roles` gives bos_token and the like, as text.
 
-    `as_parts` gives each message's content as `[{"type": "text", "text": …}]`.
+    `as_parts` gives each message's content as `[{"type": "text", "text": …}]`. `with_tools` gives
+    every conversation tools and documents.
     """
     # Only repositories with a template pay for jinja2.
     from pratique.vet.tokenizer._sandbox import render  # noqa: PLC0415
 
     found: list[Rendered] = []
-    cases: list[tuple[str, list[Message], object]] = [(n, m, None) for n, m in _CONVERSATIONS]
+    given_tools, given_documents = (_TOOLS, _DOCUMENTS) if with_tools else (None, None)
+    cases: list[tuple[str, list[Message], object]] = [
+        (n, m, given_tools) for n, m in _CONVERSATIONS
+    ]
     cases.append(("tools", [_USER_TURN], _TOOLS))
+    values = _NO_ROLES | dict(roles)
     for name, messages, tools in cases:
         given = [_parts(m) for m in messages] if as_parts else messages
         try:
             text = render(
-                template, given, tools=tools, documents=None, add_generation_prompt=True, **roles
+                template,
+                given,
+                tools=tools,
+                documents=given_documents,
+                add_generation_prompt=True,
+                **values,
             )
         except Exception as error:  # noqa: BLE001 - whatever a template raises is its answer
             found.append(Rendered(name, None, f"{type(error).__name__}: {error}"[:120]))
@@ -96,19 +115,12 @@ def problems_of_template(
     Refused: it cannot render a plain question, or loses what the user said. Noted: markers that are
     no single token, and markers that user text can forge.
     """
-    rendered = outcomes(template, roles, as_parts=False)
-    if rendered[0].text is None or _USER not in rendered[0].text:
-        # Multimodal templates take a list of typed parts and nothing else.
-        rendered = outcomes(template, roles, as_parts=True)
+    rendered = _best(template, roles)
     first = rendered[0]
     if first.text is None:
         yield Problem(form, f"the template does not render one question: {shown(first.error)}")
         return
-    if _USER not in first.text or "'type': 'text'" in first.text:
-        yield Problem(form, "the template loses the user's text")
-    several = rendered[2]
-    if several.text is not None and _CANARY not in several.text:
-        yield Problem(form, "the template loses the last message of several turns")
+    yield from _losses(form, first.text, rendered[2].text)
     for case in rendered[1:]:
         if case.text is None:
             yield note(form, f"the template does not take {case.name}: {shown(case.error)}")
@@ -123,3 +135,39 @@ def problems_of_template(
             f"{len(forgeable)} markers of the template are tokens",
             "pratique serve encodes a client's text without special tokens",
         )
+
+
+def _best(template: str, roles: Mapping[str, str]) -> list[Rendered]:
+    """Render as the template wants it: plain text first, then typed parts, tools and documents.
+
+    Multimodal templates take a list of typed parts and nothing else; templates for tools or documents
+    (Hermes, Command R) are used with these alone.
+    """
+    first = outcomes(template, roles, as_parts=False)
+    if _tells(first[0].text):
+        return first
+    parts = outcomes(template, roles, as_parts=True)
+    for other in (
+        parts,
+        outcomes(template, roles, as_parts=False, with_tools=True),
+        outcomes(template, roles, as_parts=True, with_tools=True),
+    ):
+        if _tells(other[0].text):
+            return other
+    return parts
+
+
+def _tells(text: str | None) -> bool:
+    """Whether a rendering holds the user's text, as text."""
+    return text is not None and _USER in text and "'type': 'text'" not in text
+
+
+def _losses(form: str, one: str, several: str | None) -> Iterator[Problem]:
+    """What becomes of the user's text in one turn and in several."""
+    if not _tells(one):
+        yield Problem(form, "the template loses the user's text")
+    if match := _FOREIGN_ROLE.search(one[: max(one.find(_USER), 0)][-80:]):
+        marker = shown(match.group())
+        yield Problem(form, f"the template puts the user's text behind another's marker {marker}")
+    if several is not None and _CANARY not in several:
+        yield Problem(form, "the template loses the last message of several turns")

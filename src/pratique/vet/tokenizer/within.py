@@ -4,14 +4,16 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
+from pratique.core.ids import shown
 from pratique.formats.tokenizer import AddedToken, ModelKind, Vocabulary
 from pratique.formats.tokenizer.view import BYTE_ALPHABET
-from pratique.vet.tokenizer.problem import Problem, note, tok
+from pratique.vet.tokenizer.problem import Problem, is_byte, looks_special, note, tok
 
 _SHOWN: Final = 5
 # How few exceptions to an otherwise perfect order count as tampering rather than as no order at all.
 _MAX_EXCEPTIONS: Final = 16
 _MIN_ORDERED: Final = 64
+_MIN_DEAD: Final = 8
 
 
 def problems_within(vocabulary: Vocabulary) -> Iterator[Problem]:
@@ -24,7 +26,12 @@ def problems_within(vocabulary: Vocabulary) -> Iterator[Problem]:
     if vocabulary.merges:
         yield from _merges(vocabulary)
         yield from _merge_order(vocabulary)
+        yield from _merges_reachable(vocabulary)
+    yield from _tokens_made(vocabulary)
     yield from _scores(vocabulary)
+    yield from _scores_possible(vocabulary)
+    yield from _padding(vocabulary)
+    yield from _ends_are_control(vocabulary)
 
 
 def _unique(vocabulary: Vocabulary) -> Iterator[Problem]:
@@ -162,6 +169,100 @@ def _merge_order(vocabulary: Vocabulary) -> Iterator[Problem]:
     yield from _out_of_order(
         vocabulary.form, [(text, table[text]) for text in results], "merge order", "rank"
     )
+
+
+def _merges_reachable(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """A merge needs parts that earlier merges made. A list that was turned round or shuffled is dead.
+
+    Single exceptions are common (pieces put in by hand), so only a rule broken on the whole speaks.
+    """
+    made: dict[str, int] = {}
+    for rank, pair in enumerate(vocabulary.merges):
+        made.setdefault(joined(vocabulary, pair), rank)
+    built, late = 0, []
+    for rank, pair in enumerate(vocabulary.merges):
+        ranks = [made[part] for part in pair if part in made]
+        built += bool(ranks)
+        if any(other > rank for other in ranks):
+            late.append((rank, pair))
+    if len(late) > _MIN_DEAD and len(late) * 5 > built:
+        rank, pair = late[0]
+        yield Problem(
+            vocabulary.form,
+            f"{len(late)} of {built} merges come before the merges that make their parts, first merge "
+            f"{rank} ({tok(pair[0])} + {tok(pair[1])}): the list is out of order",
+        )
+
+
+def _tokens_made(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """A BPE vocabulary whose words no merge makes has lost its merges."""
+    whole = vocabulary.form.endswith("tokenizer.json")
+    if vocabulary.kind is not ModelKind.BPE or vocabulary.ignore_merges or not whole:
+        return
+    results = {joined(vocabulary, pair) for pair in vocabulary.merges}
+    added = {token.content for token in vocabulary.added}
+    words = [
+        p
+        for p in vocabulary.pieces
+        if len(p.text.removesuffix(vocabulary.end_of_word_suffix)) > 1
+        and p.text not in added
+        and not looks_special(p.text)
+        and not is_byte(p.text)
+        and not _blank(p.text)
+    ]
+    unmade = [p for p in words if p.text not in results]
+    if len(unmade) > _MIN_DEAD and len(unmade) * 2 > len(words):
+        yield Problem(
+            vocabulary.form,
+            f"{len(unmade)} of {len(words)} words are made by no merge, first {tok(unmade[0].text, unmade[0].id)}",
+        )
+
+
+def _scores_possible(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Unigram scores are log-probabilities: a word at or above 0 always wins over its neighbours.
+
+    Publishers give 0 to markers and to punctuation of their own (ALBERT), never to a word.
+    """
+    if vocabulary.kind is not ModelKind.UNIGRAM:
+        return
+    for piece in vocabulary.pieces:
+        score, text = piece.score, piece.text.strip("▁")
+        if score is None or score < 0 or piece.role != "normal":
+            continue
+        if score > 0 or (len(text) > 1 and text.isalpha()):
+            yield Problem(
+                vocabulary.form,
+                f"{tok(piece.text, piece.id)} has the score {score}, above every real probability",
+            )
+            return
+
+
+def _padding(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """The padding that is written into tokenizer.json is one token under one id."""
+    padding = vocabulary.pipeline.padding
+    if not isinstance(padding, dict):
+        return
+    text, number = padding.get("pad_token"), padding.get("pad_id")
+    # The library's own default, whatever the vocabulary is.
+    if (text, number) == ("[PAD]", 0):
+        return
+    if isinstance(text, str) and vocabulary.ids().get(text) != number:
+        yield Problem(
+            vocabulary.form,
+            f"padding writes id {shown(str(number))} for {tok(text)}, which has another id or none",
+        )
+
+
+def _ends_are_control(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """Normal sentencepiece pieces are matched pieces in a user's text: its own begin and end may not be such."""
+    if not any(piece.role == "control" for piece in vocabulary.pieces):
+        return
+    for piece in vocabulary.pieces:
+        if piece.text in {"<s>", "</s>"} and piece.role == "normal":
+            yield Problem(
+                vocabulary.form,
+                f"{tok(piece.text, piece.id)} is an ordinary piece, so text can hold it",
+            )
 
 
 def _scores(vocabulary: Vocabulary) -> Iterator[Problem]:
