@@ -10,7 +10,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-_MAX_STEPS: Final = 200_000
+_MAX_STEPS: Final = 50_000
 _MAX_CPU_SECONDS: Final = 5.0
 _TICK: Final = "_pratique_tick"
 

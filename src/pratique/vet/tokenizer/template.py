@@ -70,10 +70,10 @@ def outcomes(
     """Render the standard conversations. `roles` gives bos_token and the like, as text.
 
     `as_parts` gives each message's content as `[{"type": "text", "text": …}]`. `with_tools` gives
-    every conversation tools and documents.
+    every conversation tools and documents. Raises TooLong at the first that does not end.
     """
     # Only repositories with a template pay for jinja2.
-    from pratique.vet.tokenizer._sandbox import render  # noqa: PLC0415
+    from pratique.vet.tokenizer._sandbox import TooLong, render  # noqa: PLC0415
 
     found: list[Rendered] = []
     given_tools, given_documents = (_TOOLS, _DOCUMENTS) if with_tools else (None, None)
@@ -93,6 +93,8 @@ def outcomes(
                 add_generation_prompt=True,
                 **values,
             )
+        except TooLong:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a template raises is its answer
             found.append(Rendered(name, None, f"{type(error).__name__}: {error}"[:120]))
             continue
@@ -115,7 +117,14 @@ def problems_of_template(
     Refused: it cannot render a plain question, or loses what the user said. Noted: markers that are
     no single token, and markers that user text can forge.
     """
-    rendered = _best(template, roles)
+    # Only repositories with a template pay for jinja2.
+    from pratique.vet.tokenizer._sandbox import TooLong  # noqa: PLC0415
+
+    try:
+        rendered = _best(template, roles)
+    except TooLong as error:
+        yield Problem(form, f"the template {error}")
+        return
     first = rendered[0]
     if first.text is None:
         yield Problem(form, f"the template does not render one question: {shown(first.error)}")
