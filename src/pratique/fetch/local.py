@@ -236,7 +236,7 @@ class LocalFetch:
                 pool.map(lambda path: (path, self._copy(source, path, space)), sorted(wanted))
             )
         verdicts.append((Stage.CONTENT, self._judge(source, space, Stage.CONTENT, listing)))
-        pinned = self._prove(source, copies, space)
+        pinned = self._prove(source, copies)
         manifest = Manifest.of(FileEntry(p, c.size, c.sha256) for p, c in copies.items())
         record = LocalRecord(
             kind="hf-cache" if source.kind == "hf-cache" else "local",
@@ -307,11 +307,8 @@ class LocalFetch:
             )
         return copy
 
-    def _prove(
-        self, source: LocalSource, copies: Mapping[RelPath, ProvedFile], space: Workspace
-    ) -> Pinned | None:
+    def _prove(self, source: LocalSource, copies: Mapping[RelPath, ProvedFile]) -> Pinned | None:
         """Ask the server for the commit proof, where there is one to ask."""
-        del space
         if self.session is None or source.repo is None or source.commit is None:
             return None
         request = HubRequest(source.repo, source.commit)

@@ -17,7 +17,7 @@ from huggingface_hub import HfApi, constants, get_session
 from pratique.errors import FetchError, UnreadableInput
 from pratique.fetch.session import Tls, hub_session
 from pratique.fetch.urls import Endpoint
-from pratique.flows.loopback_hub import Reply, Request, _Handler, serving
+from pratique.flows.loopback_http import Handler, Reply, Request, serving
 from tests.support.hub.world import REPO, World, on, with_status
 
 
@@ -186,10 +186,10 @@ def tls_server(pki: Path) -> Iterator[str]:
     context.load_verify_locations(pki / "ca.pem")
     context.verify_mode = ssl.CERT_REQUIRED
 
-    class Handler(_Handler):
+    class Bound(Handler):
         answer = staticmethod(lambda _request: Reply(200, {}, b"hello"))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
