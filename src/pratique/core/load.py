@@ -99,7 +99,6 @@ class LoadSpec(BaseModel):
     task: Task = Task.AUTO
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:[0-9]{1,2})$")
     device_memory: dict[str, int] = Field(default_factory=dict)
-    offload_dir: Annotated[str, AfterValidator(_absolute)] | None = None
     remote_code: bool = False
     sealed_copy: bool = Field(
         default=False, description="load from sealed memory instead of the store's files"

@@ -5,6 +5,7 @@ allowance, which admission has checked. A model whose weights and configuration 
 transformers would fill the gap with random numbers.
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -117,7 +118,8 @@ def _placement(spec: LoadSpec) -> dict[str, Any]:
         case Rung.DEVICE_MAP:
             return options | {
                 "device_map": "auto",
-                "offload_folder": spec.offload_dir,
+                # accelerate wants a folder; tensors stored in their own dtype are read in place
+                "offload_folder": tempfile.mkdtemp(prefix="offload-"),
                 "max_memory": {
                     int(name) if name.isdecimal() else name: size
                     for name, size in spec.device_memory.items()

@@ -110,7 +110,6 @@ class Model:
             task=task,
             device=report.device if report.device.startswith("cuda:") else "cpu",
             device_memory=memory,
-            offload_dir="/tmp/offload" if report.resident is not None else None,  # noqa: S108 - the child's own
             remote_code=self.remote_code,
         )
 

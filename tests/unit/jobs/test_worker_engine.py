@@ -290,3 +290,23 @@ def test_every_request_is_told_its_prompt_length_first(loaded, heard):
     kinds = [type(m) for m in heard.messages if getattr(m, "id", None) == 4]
     assert kinds[0] is Started
     assert heard.of(Started)[0].prompt_tokens == 2
+
+
+def test_weights_that_lie_on_disk_answer_the_same(loaded, heard):
+    from pratique.core.load import LoadSpec
+    from pratique.core.rungs import Rung
+    from pratique.jobs.worker_load import load
+    from tests.support.serving import files_of
+
+    model, directory = loaded("llama")
+    spec = LoadSpec(
+        model_dir=str(directory),
+        files=files_of(directory),
+        rung=Rung.DEVICE_MAP,
+        limits=limits_for(),
+        device_memory={"cpu": 250_000},
+    )
+    spread = load(spec, directory)
+    assert "disk" in set(spread.model.hf_device_map.values())
+    request = Generate(id=0, tokens=(9, 8, 7), max_tokens=6, sampling=GREEDY, ignore_eos=True)
+    assert run(spread, heard, [request])[0][0].text == plain(model, [9, 8, 7], 6)
