@@ -335,3 +335,11 @@ def test_snapshot_record_is_checked(tmp_path: Path) -> None:
     assert _cli("vet", str(tmp_path / "s")).returncode == 0
     edit(root, "config.json", hidden_size=65)
     assert _cli("vet", str(tmp_path / "s")).returncode == 10
+
+
+def test_hundred_sparse_gigabytes_are_refused_in_bounded_time(tmp_path: Path) -> None:
+    """The header is wrong; the zeros behind it are not read."""
+    root = CASES["sparse-100g"].write(tmp_path / "repo")
+    verdict = judge(Candidate("r", root), POLICY)
+    assert verdict.state is VerdictState.FAILED
+    assert "gate" not in {f.check for f in verdict.findings}

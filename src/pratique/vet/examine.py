@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from pratique.core.candidate import Candidate, EntryKind
-from pratique.core.findings import Finding, Severity
+from pratique.core.findings import Disposition, Finding, Severity
 from pratique.core.ids import Digest, parse_relpath
 from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
@@ -25,6 +25,8 @@ from pratique.vet.tokenizer.evidence import tokenizer_evidence
 
 STEADY: Final = "steady"
 _MAX_FINDINGS: Final = 5_000
+# Once something is refused, larger files are not read any more: 100 GB of zeros cost no time.
+_REFUSED_LIMIT: Final = 64 * 2**20
 
 
 def examine(
@@ -98,22 +100,32 @@ def _digest(repo: Repo, stage: Stage, findings: list[Finding]) -> Digest:
     if stage < Stage.CONTENT or repo.overfull:
         listing = "".join(f"{e.size} {e.claimed or '-'} {e.path!a}\n" for e in repo.entries)
         return Digest(hashlib.sha256(listing.encode()).hexdigest())
-    digests = _hash_all(repo, findings)
+    refused = any(f.disposition is Disposition.REFUSE for f in findings)
+    digests = _hash_all(repo, findings, _REFUSED_LIMIT if refused else None)
+    unread = [e for e in repo.files if repo.here(e.path) and e.path not in digests]
     try:
+        if unread:
+            raise FormatError("not all files were hashed")
         return Manifest.of(
             FileEntry(parse_relpath(path), repo.size(path), digest)
             for path, digest in digests.items()
         ).digest
     except FormatError:
-        # Names that no manifest can hold: refused by `file-names`; the digest still pins the bytes.
-        lines = "".join(
-            f"{digest}  {path!a}\n" for path, digest in sorted(digests.items(), key=repr)
-        )
+        # Refused already, for its names or for what else it holds: no manifest will ever bear this
+        # digest. It pins what was read, and the sizes of what was not worth reading any more.
+        known = sorted(digests.items(), key=repr)
+        lines = "".join(f"{digest}  {path!a}\n" for path, digest in known)
+        lines += "".join(f"unread {e.size}  {e.path!a}\n" for e in unread)
         return Digest(hashlib.sha256(lines.encode()).hexdigest())
 
 
-def _hash_all(repo: Repo, findings: list[Finding]) -> dict[str, Digest]:
-    paths = [e.path for e in repo.entries if e.kind is EntryKind.FILE and repo.here(e.path)]
+def _hash_all(repo: Repo, findings: list[Finding], limit: int | None) -> dict[str, Digest]:
+    """Hash every file that is here; with a `limit`, only those of at most so many bytes."""
+    paths = [
+        e.path
+        for e in repo.entries
+        if e.kind is EntryKind.FILE and repo.here(e.path) and (limit is None or e.size <= limit)
+    ]
     digests: dict[str, Digest] = {}
 
     def one(path: str) -> Digest | FormatError:

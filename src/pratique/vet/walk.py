@@ -73,7 +73,11 @@ def walk(root: Path) -> Iterator[Found]:
             count += 1
             path = f"{folder}/{entry.name}" if folder else entry.name
             if count > MAX_ENTRIES:
-                yield Found(folder, EntryKind.FOLDER, problem=f"has more than {MAX_ENTRIES} names")
+                yield Found(
+                    "",
+                    EntryKind.FOLDER,
+                    problem=f"holds more than {MAX_ENTRIES} files and folders",
+                )
                 return
             found = _look(entry, path, device)
             yield found

@@ -44,9 +44,26 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
                         "copy the files without it (`hf download`, or `git archive`)",
                     )
                 break
+    for folder in _bare(repo):
+        yield refuse(
+            CHECK.id,
+            folder,
+            "is a bare git repository: git run inside it obeys its config",
+            "copy the files without it (`hf download`, or `git archive`)",
+        )
     for entry in repo.with_role(Role.GIT):
         if repo.here(entry.path):
             yield from _attributes(repo, entry.path)
+
+
+def _bare(repo: Repo) -> Iterator[str]:
+    """Folders that git takes for a repository although none is called .git (CVE-2022-24765's kin)."""
+    paths = {entry.path for entry in repo.entries}
+    for path in sorted(paths):
+        folder, _, name = path.rpartition("/")
+        prefix = f"{folder}/" if folder else ""
+        if name == "HEAD" and {f"{prefix}objects", f"{prefix}refs"} <= paths:
+            yield folder or "HEAD"
 
 
 def _attributes(repo: Repo, path: str) -> Iterator[Finding]:

@@ -29,6 +29,10 @@ _LAYER: Final = re.compile(
 _LAYER_KEYS: Final = frozenset(
     {"activation_function", "activation_fn", "sbert_ce_default_activation_function", "loss_fct"}
 )
+_WITH_WEIGHTS: Final = frozenset(
+    {"Transformer", "Dense", "LayerNorm", "CNN", "LSTM", "CLIPModel", "StaticEmbedding",
+     "WordEmbeddings", "WeightedLayerPooling", "SparseAutoEncoder", "SparseStaticEmbedding"}
+)  # fmt: skip
 _REMEDY: Final = "use a standard module of sentence-transformers"
 
 
@@ -46,7 +50,15 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
             yield from _types(repo, entry, document.get("types"), reached)
     for entry, config in configs(repo, *CONFIG_ROLES):
         for place, key, value, holder in walk(config):
-            if key == "module_type" or (key == "type" and _is_module_type(value, holder)):
+            if key == "tokenizer_name_or_path" and entry.role is Role.SENTENCE and value:
+                yield refuse(
+                    CHECK.id,
+                    entry.path,
+                    f"{place} takes the tokenizer from {shown(str(value))}",
+                    "keep the tokenizer in this repository, and remove the entry",
+                    Severity.HIGH,
+                )
+            elif key == "module_type" or (key == "type" and _is_module_type(value, holder)):
                 yield from _type(repo, entry, place, value, reached)
             elif (key in _LAYER_KEYS and not _is_layer(value)) or (
                 key == "tokenizer_class" and _is_dotted(value) and not _STANDARD.match(str(value))
@@ -90,12 +102,24 @@ def _modules(
         path = module.get("path", "")
         if not isinstance(path, str) or (path and path_problem(path.rstrip("/")) is not None):
             yield refuse(CHECK.id, entry.path, f"module {i} lies at {shown(str(path))}", _REMEDY)
+        elif path and not repo.has_folder(path) and _has_weights(module.get("type")):
+            yield refuse(
+                CHECK.id,
+                entry.path,
+                f"module {i} has no folder {shown(path)}, but its class has weights",
+                "take the whole repository: without these weights the model is another one",
+            )
         elif path and not repo.has_folder(path):
             yield note(
                 CHECK.id,
                 entry.path,
                 f"module {i} has no folder {shown(path)}: it has no parameters",
             )
+
+
+def _has_weights(cls: Json) -> bool:
+    """Whether a standard module cannot be without files. Pooling and Normalize can."""
+    return str(cls).rpartition(".")[2] in _WITH_WEIGHTS
 
 
 def _types(repo: Repo, entry: Entry, types: Json, reached: dict[str, str]) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Final
 
-from pratique.core.ids import shown
 from pratique.formats.tokenizer import AddedToken, ModelKind, Vocabulary
 from pratique.formats.tokenizer.view import BYTE_ALPHABET
 from pratique.vet.tokenizer.problem import Problem, is_byte, looks_special, note, tok
@@ -249,7 +248,7 @@ def _padding(vocabulary: Vocabulary) -> Iterator[Problem]:
     if isinstance(text, str) and vocabulary.ids().get(text) != number:
         yield Problem(
             vocabulary.form,
-            f"padding writes id {shown(str(number))} for {tok(text)}, which has another id or none",
+            f"padding writes id {number!s:.20} for {tok(text)}, which has another id or none",
         )
 
 
