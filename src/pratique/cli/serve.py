@@ -28,6 +28,13 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--queue", type=click.IntRange(0), default=256, show_default=True, help="Waiting requests."
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["transformers"]),
+    default="transformers",
+    show_default=True,
+    help="What runs the model.",
+)
 @runtime_options
 @NEW_KEY
 @pass_context
@@ -43,6 +50,7 @@ def command(
     tls_key: Path | None,
     allow_host: tuple[str, ...],
     queue: int,
+    engine: str,
     policy: str,
     rung: str | None,
     context_length: int | None,
@@ -64,6 +72,7 @@ def command(
     from pratique.serve.server import Listen, bind, run
     from pratique.serve.session import opened, still_admitted
 
+    del engine  # there is one so far; the option fixes its name
     if name is None:
         raise UsageError("which model?", hint="give a NAME from `pratique list`")
     callers = read_keys(keys) if keys else ()
