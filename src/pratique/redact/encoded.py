@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pratique.redact.pattern import Pattern
 from pratique.redact.view import View
 
-_BASE64 = Pattern(r"[A-Za-z0-9+/_\-]{12,}(?:\s{1,2}[A-Za-z0-9+/_\-]{40,})*={0,2}")
+_BASE64 = Pattern(
+    r"[A-Za-z0-9+/_\-]{10,11}={1,2}|[A-Za-z0-9+/_\-]{12,}(?:\s{1,2}[A-Za-z0-9+/_\-]{40,})*={0,2}"
+)
 _HEX = Pattern(r"(?:[0-9a-fA-F]{2}[ :]?){8,}")
 _TEXT_SHARE = 0.95
 

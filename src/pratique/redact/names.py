@@ -52,7 +52,7 @@ _JOINS = frozenset(
 _ARTICLES = frozenset(
     b"le la les el los las il lo gli der die das den dem de het een un une uno una".split()
 )
-_ALSO_NAMES = frozenset(
+ALSO_NAMES = frozenset(
     b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks".split()
 )
 
@@ -69,7 +69,7 @@ def trimmed(view: View, start: int, end: int) -> tuple[int, int] | None:
     last = first
     while last < len(words) and (
         words[last] not in NOT_NAMES
-        or (last > first and (words[last] in _ALSO_NAMES or words[last] in _JOINS))
+        or (last > first and (words[last] in ALSO_NAMES or words[last] in _JOINS))
     ):
         last += 1
     while (

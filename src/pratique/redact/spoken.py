@@ -34,13 +34,14 @@ _SPACED_AT = Pattern(
     r"[^\s(\[](\s{1,3}@\s{1,3}|\s{0,3}@\s{1,3}|\s{1,3}@)[A-Za-z0-9\-]+(\s{0,2}\.)?", "@"
 )
 _SPACED_DOT = Pattern(r"[A-Za-z0-9]\s{1,2}\.\s{1,2}[A-Za-z0-9]")
+_ANY_DOT = rf"(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}|\s{{0,3}}{_OPEN}{{1,2}}\s{{0,2}}(?:{_DOT})\s{{0,2}}{_CLOSE}{{1,2}}\s{{0,3}})"
 _BARE = Pattern(
-    rf"({_NAME}(?:\.{_NAME}|\s{{1,3}}(?:{_DOT})\s{{1,3}}{_NAME}){{0,4}})"
+    rf"({_NAME}(?:\.{_NAME}|{_ANY_DOT}{_NAME}){{0,4}})"
     rf"(\s{{1,3}}(?:{_AT}|ät|chez)\s{{1,3}})"
-    rf"([{LETTER}0-9\-]{{1,63}}(?:\.[{LETTER}0-9\-]{{2,63}}|\s{{1,3}}(?:{_DOT})\s{{1,3}}[{LETTER}0-9\-]{{2,63}}){{1,4}})",
+    rf"([{LETTER}0-9\-]{{1,63}}(?:\.[{LETTER}0-9\-]{{2,63}}|{_ANY_DOT}[{LETTER}0-9\-]{{2,63}}){{1,4}})",
     ignore_case=True,
 )
-_BARE_DOT = Pattern(rf"\s{{1,3}}(?:{_DOT})\s{{1,3}}", ignore_case=True)
+_BARE_DOT = Pattern(_ANY_DOT, ignore_case=True)
 _NUMBER_DOT = Pattern(rf"\d{{1,3}}(?:\s{{1,3}}(?:{_DOT})\s{{1,3}}\d{{1,3}}){{3}}", ignore_case=True)
 _MAIL_HINT = Pattern(
     r"e-?mail|mail|contact|write|reach|correo|courriel|kontakt|schreib|ecri|escrib|scriv|почт|пиши",

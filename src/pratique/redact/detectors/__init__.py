@@ -21,6 +21,7 @@ from pratique.redact.detectors.passport import PassportDetector
 from pratique.redact.detectors.password import PasswordDetector
 from pratique.redact.detectors.person import PersonDetector
 from pratique.redact.detectors.phone import PhoneDetector
+from pratique.redact.detectors.table import TableDetector
 from pratique.redact.detectors.url import UrlDetector
 from pratique.redact.types import Detector
 
@@ -42,6 +43,7 @@ def registered(*, gazetteer: bool = True) -> tuple[Detector, ...]:
         PassportDetector(),
         MedicalDetector(),
         BirthDetector(),
+        TableDetector(),
         PhoneDetector(),
         AddressDetector(),
         PersonDetector(),

@@ -60,6 +60,8 @@ def _is_address(skeleton: bytes, start: int, middle: int, host: int, end: int) -
     labels = domain.split(b".")
     if domain[:1] == b"[":
         return True
+    if after == b"(":
+        return False  # a method of an object
     if all(label.isdigit() for label in labels):  # name@1.2.3 is a package; user@10.0.0.1 is not
         return len(labels) == 4 and after not in {b".", b"-"}
     if labels[0][:1] in {b"v", b"V"} and labels[0][1:].isdigit():

@@ -8,7 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-from pratique.redact.names import NAME, NOT_NAMES, trimmed, words_of
+from pratique.redact.eponyms import is_eponym, is_maker
+from pratique.redact.names import ALSO_NAMES, NAME, NOT_NAMES, trimmed, words_of
 from pratique.redact.types import EntityType, Span
 from pratique.redact.view import View
 
@@ -26,7 +27,7 @@ class _Lists(NamedTuple):
         """Say whether a word can be the family name of the given name ``after``."""
         if word in self.family:
             return not (after in self.common and word in self.common)
-        if after in self.common or len(after) < _SURE_GIVEN:
+        if after in self.common or len(after) < _SURE_GIVEN or is_maker(after):
             return False
         return len(word) > 1 and word not in self.common
 
@@ -48,7 +49,11 @@ class GazetteerDetector:
             if span is None:
                 continue
             words = words_of(view, *span)
-            if len(words) >= 2 and (best := _known(view, words, lists)):
+            if (
+                len(words) >= 2
+                and (best := _known(view, words, lists))
+                and not is_eponym(view.lowered[best[0] : best[1]])
+            ):
                 found.append(Span.of(best, EntityType.PERSON))
         return found
 
@@ -103,4 +108,4 @@ def _lists() -> _Lists:
         frozenset((folder / f"{name}.txt").read_bytes().split(b"\n")) - {b""}
         for name in ("given", "family", "common")
     )
-    return _Lists(given - NOT_NAMES, family - NOT_NAMES, common)
+    return _Lists(given - NOT_NAMES, family - (NOT_NAMES - ALSO_NAMES), common)

@@ -12,7 +12,7 @@ from pratique.redact.view import View
 
 _WORDS = Keywords(
     "mrn", "medical record", "medical record number", "medical record no", "medical record #", "med rec", "medical number", "medical id", "patient id", "patient number", "patient no", "patient identifier", "patient #", "patient file", "patient record", "hospital number", "hospital no", "hospital id", "hospital record", "chart number", "chart no", "chart #", "chart", "case file", "health record", "health record number", "ehr", "emr", "encounter number", "encounter id", "admission number", "admission no", "visit number", "accession number", "specimen id",
-    "nhs", "nhs number", "nhs no", "chi number", "hsc number", "medicare", "medicare number", "medicare id", "mbi", "hicn", "medicaid", "medicaid id", "health card", "health card number", "ohip", "health insurance", "health insurance number", "health insurance id", "insurance id", "insurance member id", "member id", "insurance number", "insurance policy number", "subscriber id", "beneficiary id", "phn", "personal health number", "ihi", "dva", "health id", "nhi", "nhi number", "dea", "dea number", "rx number", "prescription number", "rx", "npi",
+    "nhs", "nhs number", "nhs no", "chi number", "hsc number", "medicare", "medicare number", "medicare id", "mbi", "hicn", "medicaid", "medicaid id", "health card", "health card number", "ohip", "health insurance", "health insurance number", "health insurance id", "insurance id", "insurance member id", "member id", "member number", "member no", "health plan", "plan number", "insurance number", "insurance policy number", "subscriber id", "beneficiary id", "phn", "personal health number", "ihi", "dva", "health id", "nhi", "nhi number", "dea", "dea number", "rx number", "prescription number", "rx", "npi",
     "patientennummer", "patienten nr", "patienten id", "patientenakte", "patienten-nr", "fallnummer", "aktenzeichen der klinik", "krankenaktennummer", "krankenakte", "versichertennummer", "krankenversicherungsnummer", "krankenversichertennummer", "kvnr", "versicherten nr", "krankenkasse", "krankenkassennummer", "versichertennr", "kassennummer", "e-card",
     "dossier medical", "numero de dossier", "numero de dossier medical", "numero patient", "numero de patient", "ipp", "carte vitale", "ins", "assurance maladie", "ramq", "numero d'assure", "historia clinica", "numero de historia clinica", "numero de historia", "nhc", "numero de paciente", "expediente medico", "expediente clinico", "tarjeta sanitaria", "cip", "numero de afiliacion", "nuss", "cartella clinica", "numero cartella", "numero cartella clinica", "numero paziente", "codice paziente", "codice sanitario",
     "prontuario", "numero do prontuario", "prontuario medico", "cartao nacional de saude", "cns", "sus", "cartao sus", "numero de utente", "utente", "processo clinico", "patientnummer", "patientnr", "dossiernummer", "patientendossier", "zorgnummer", "polisnummer", "journalnummer", "journalnr", "patientjournal", "potilasnumero", "potilastunnus", "numer pacjenta", "karta pacjenta", "historia choroby", "numer historii choroby", "numer kartoteki", "cislo pacienta", "hasta no", "hasta numarasi", "dosya no", "protokol no", "nomor rekam medis", "rekam medis", "bpjs", "ma benh nhan", "so benh an", "cislo pojistence", "dosar medical", "fisa pacient",
@@ -52,7 +52,9 @@ class MedicalDetector:
             for m in _NHS.matches(view)
             if nhs.is_valid(m.group(1).decode("ascii")) and _WORDS.near(view, *m.span(1))
         ]
-        for _, end in _WORDS.hits(view):
+        for start, end in _WORDS.hits(view):
+            if start and chr(view.skeleton[start - 1]).isdigit():
+                continue  # two letters in a digest
             if span := _announced(view, end):
                 spans.append(span)
         return [Span(start, end, EntityType.MEDICAL_ID) for start, end in spans]

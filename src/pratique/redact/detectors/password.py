@@ -59,6 +59,12 @@ _PARTICLES = (
     ":",
     "：",
 )
+_NEXT_FIELD = Pattern(r"&(?:amp;)?[A-Za-z_][A-Za-z0-9_.\-\[\]]{0,40}=")
+_ATTRIBUTE = Pattern(
+    r"(?:key|name|id)\s?=\s?[\"'][^\"'<>]{0,60}(?:password|passwd|pwd|secret|token|api_?-?key)[\"']\s{1,4}value\s?=\s?[\"']([^\"'<>]{3,200})[\"']",
+    "value",
+    ignore_case=True,
+)
 _BARE = Pattern(r"[^\s\"'`<>;]{1,512}")
 _CODE_DIGITS = Pattern(
     r"[\"'`*]{0,2}((?:\d[ \-]?){2,9}\d|[A-Z0-9]{4,5}-[A-Z0-9]{4,5}(?:-[A-Z0-9]{4,5})*)[#*]?(?:[^A-Za-z0-9]|$)"
@@ -73,7 +79,7 @@ _CODE = Pattern(
     ignore_case=True,
 )
 _PLACEHOLDER = Pattern(
-    r"(?:<[^<>]{0,60}>|\$\{?\(?[A-Za-z_][A-Za-z0-9_]*\}?\)?|\{\{?[^{}]{0,60}\}?\}|%[A-Za-z_]+%|%[sd]|\*{2,}|\.{2,}|x{4,}|X{4,}|_{3,}|-{2,}|•+|\x01+|your[_\- ].*|my[_\-](?:password|secret|token|key).*|\[(?:[A-Z_]{3,20}|redacted|hidden|filtered|masked)(?::[^\]]*)?\]|redacted|masked|hidden|@\w+|todo|tbd|n/a|na|</?[a-z|]+)[\"'.,;:!?)]*$",
+    r"(?:<[^<>]{0,60}>|\$\{?\(?[A-Za-z_][A-Za-z0-9_]*\}?\)?|\{\{?[^{}]{0,60}\}?\}|%[A-Za-z_]+%|%[sd]|\*{2,}|\.{2,}|x{4,}|X{4,}|_{3,}|-{2,}|•+|\x01+|your[_\- ].*|change[_\-]?(?:me|it|this).*|replace[_\-]?(?:me|this).*|insert[_\-].*|example.*|my[_\-](?:password|secret|token|key).*|\[(?:[A-Z_]{3,20}|redacted|hidden|filtered|masked)(?::[^\]]*)?\]|redacted|masked|hidden|@\w+|todo|tbd|n/a|na|</?[a-z|]+)[\"'.,;:!?)]*$",
     ignore_case=True,
 )
 _PROSE = frozenset(
@@ -164,7 +170,7 @@ def _said(view: View) -> Iterator[tuple[int, int]]:
         if phrase := _phrase(view, at):
             yield phrase
         elif (
-            _tells(view, *value)
+            _tells(view, *value, word=_SURE.before(view, end, 0) is not None)
             or (
                 link
                 and link.group().strip().endswith((b":", b"="))
@@ -209,7 +215,9 @@ def _mixed(token: bytes) -> bool:
 
 def _pairs(view: View) -> Iterator[tuple[int, int]]:
     for match in _NAMED_PAIR.matches(view):
-        if not _harmless(view, *match.span(2)) and _tells(view, *match.span(2)):
+        if not _harmless(view, *match.span(2)) and (
+            b"@" in match.group(1) or _tells(view, *match.span(2))
+        ):
             yield match.span(2)
 
 
@@ -254,9 +262,10 @@ def _options(view: View) -> Iterator[tuple[int, int]]:
             and (flag != b"-a" or b"redis" in view.skeleton[max(0, start - 80) : start])
         ):
             yield start, end
-    for match in _HTTP_FIELD.matches(view):
-        if not _harmless(view, *match.span(1)):
-            yield match.span(1)
+    for pattern in (_HTTP_FIELD, _ATTRIBUTE):
+        for match in pattern.matches(view):
+            if not _harmless(view, *match.span(1)):
+                yield match.span(1)
 
 
 def _after_particle(view: View, end: int) -> int | None:
@@ -292,8 +301,8 @@ def _value(view: View, start: int) -> tuple[int, int] | None:
     if not match:
         return None
     end = match.end()
-    if b"&" in match.group() and skeleton[max(0, start - 40) : start].rfind(b"=") >= 0:
-        end = start + match.group().index(b"&")
+    if following := _NEXT_FIELD.regexp.search(match.group()):
+        end = start + following.start()
     while end > start and skeleton[end - 1] in b".,;:!?)]}*":
         if (
             skeleton[end - 1] == 0x21
@@ -321,8 +330,8 @@ def _harmless(view: View, start: int, end: int) -> bool:
     return bool(code) and not (token[-1:].isdigit() and b"(" not in token and b"." not in token)
 
 
-def _tells(view: View, start: int, end: int) -> bool:
-    """Say whether a value said in prose reads like a secret rather than like a word."""
+def _tells(view: View, start: int, end: int, *, word: bool = True) -> bool:
+    """Say whether a value said in prose reads like a secret; a mere word only where ``word``."""
     token = view.skeleton[start : min(end, start + _MAX_READ)]
     quoted = (
         view.skeleton[start - 1 : start] in {b'"', b"'", b"`"}
@@ -336,7 +345,7 @@ def _tells(view: View, start: int, end: int) -> bool:
         return True
     if any(0x41 <= c <= 0x5A for c in token[1:]) and not token.isupper():
         return True
-    return len(token) >= 4 and _ends(view, end) and token.isalpha()
+    return word and len(token) >= 4 and _ends(view, end) and token.isalpha()
 
 
 def _ends(view: View, end: int) -> bool:

@@ -54,13 +54,14 @@ _EXTENSION = Pattern(
     ignore_case=True,
 )
 _AFTER = Pattern(
-    r"[\"')]?,? (?:is|ist|est|es|e) (?:my|his|her|our|their|the|meine?|mon|mi|il mio) [a-z ]{0,12}(?:phone|mobile|cell|number|nummer|telefon|handy|portable|numero|movil|telefono)",
+    r" (?:erreichbar|zu erreichen|anrufen|telefonisch|te bereiken|bereikbaar)|[\"')]?,? (?:is|ist|est|es|e) (?:my|his|her|our|their|the|meine?|mon|mi|il mio) [a-z ]{0,12}(?:phone|mobile|cell|number|nummer|telefon|handy|portable|numero|movil|telefono)",
     ignore_case=True,
 )
 _DATE = Pattern(
     r"(?:19|20)\d\d[\-/. _](?:0?[1-9]|1[0-2])[\-/. _](?:0?[1-9]|[12]\d|3[01])(?:[^\d]|$)"
     r"|(?:0?[1-9]|[12]\d|3[01])[\-/. ](?:0?[1-9]|[12]\d|3[01])[\-/. ](?:19|20)\d\d(?:[^\d]|$)"
 )
+_THOUSANDS = Pattern(r"\d{1,3}(?:(?:\.\d{3})+|(?:,\d{3})+)$")
 _MAX_ASKED = 200
 _CODES = frozenset(
     "1 7 20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98".split()
@@ -168,16 +169,27 @@ def _form(
     announced = _WORDS.before(view, start, 40)
     if announced is None and size >= 8 and _AFTER.at(view, end):
         return True
-    refused = _NOT.before(view, start, 20)
+    refused = _refused(view, start)
     if announced is not None and size <= 15 and (refused is None or refused < announced):
         return True
     if refused is not None:
         return False
     if digits.startswith("00") and 10 <= size <= 16 and _has_code(digits.removeprefix("00")):
         return len(sizes) > 1 or size > 11
-    if _WEAK.before(view, start, 24) is not None and 8 <= size <= 13 and len(sizes) > 1:
+    if (
+        _WEAK.before(view, start, 24) is not None
+        and 8 <= size <= 13
+        and len(sizes) > 1
+        and not _THOUSANDS.regexp.match(view.skeleton[start:end])
+    ):
         return True
     return _national(view, digits, sizes, start, end)
+
+
+def _refused(view: View, start: int) -> int | None:
+    """Return where a word ends that stands before the number on its line and says it is none."""
+    refused = _NOT.before(view, start, 20)
+    return None if refused is not None and b"\n" in view.skeleton[refused:start] else refused
 
 
 def _national(view: View, digits: str, sizes: tuple[int, ...], start: int, end: int) -> bool | None:
@@ -192,7 +204,7 @@ def _national(view: View, digits: str, sizes: tuple[int, ...], start: int, end: 
     if len(sizes) == 1:
         # Ten or eleven digits without a break: only with a word, or behind a trunk 0 in brackets.
         return False
-    if text[:1] == b"(" and 8 <= size <= 12 and max(sizes) <= 8:
+    if text[:1] == b"(" and b")" in text and 8 <= size <= 12 and max(sizes) <= 8:
         return True
     if digits[0] == "0" and 9 <= size <= 12 and max(sizes) <= 8 and sizes[0] >= 2:
         return None

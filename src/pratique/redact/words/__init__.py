@@ -1,0 +1,1 @@
+"""Words and forms of the detectors whose lists would hide their code."""
