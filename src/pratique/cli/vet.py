@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
 
 
-@click.command("vet", epilog="Example:  pratique vet ./my-model --format json --output verdict.json")
+@click.command(
+    "vet", epilog="Example:  pratique vet ./my-model --format json --output verdict.json"
+)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--policy",

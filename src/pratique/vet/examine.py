@@ -38,7 +38,7 @@ def examine(
 ) -> Examined:
     """Run all checks up to `stage`, hash what is here, and return both. Never raises for content."""
     repo = Repo(candidate, stage, note)
-    findings = list(_gated(repo, policy, stage, note, checks))
+    findings = list(_gated(repo, policy, stage, checks))
     digest = _digest(repo, stage, findings)
     findings.extend(
         refuse(
@@ -78,13 +78,11 @@ def _gated(
     repo: Repo,
     policy: Policy,
     stage: Stage,
-    note: Callable[[str], None],
     checks: tuple[Check, ...],
 ) -> Iterator[Finding]:
     for check in checks:
         if check.stage > stage or (repo.overfull and check is not checks[0]):
             continue
-        note(check.id)
         try:
             yield from check.run(repo, policy)
         except Exception as error:  # noqa: BLE001  # whatever hostile input broke, it is a refusal
