@@ -95,6 +95,9 @@ def predict(
         host = {"base": BASE_HOST, "staging": 2 * source.largest}
         return Prediction(device, host)
     base = calibration.base if calibration else BASE_CPU
+    if not rung.variant:
+        # Stacked experts are copies; their originals stay mapped as long as their file is.
+        weights += shape.experts
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if calibration and calibration.rung is rung:
@@ -135,11 +138,10 @@ def _layer(shape: ModelShape) -> int:
 
 
 def _load_extra(shape: ModelShape, source: ModelShape, rung: Rung) -> int:
-    """Bytes that loading holds beside the weights: stacked experts, another dtype's original."""
+    """Bytes that loading holds beside the weights: another dtype's original."""
     if rung.variant:
         return source.files
-    cast = shape.files if shape.files != shape.weights else 0
-    return cast + shape.experts
+    return shape.files if shape.files != shape.weights else 0
 
 
 def _activations(shape: ModelShape, demand: Demand) -> int:
@@ -156,8 +158,14 @@ def _activations(shape: ModelShape, demand: Demand) -> int:
     mask = tokens * span * 5
     if shape.eager:
         mask += tokens * span * shape.heads * (4 + 2 * width)
-    latent = (demand.kv_tokens + span) * shape.expanded * width
-    return int((flow + max(repeated, latent) + mask) * _ALLOCATOR)
+    if shape.expanded:
+        # Latents become keys and values, once as they are computed and once as they are laid out;
+        # sizes that differ between keys and values take attention's plain path, scores and all.
+        repeated = 2 * (demand.kv_tokens + span) * shape.expanded * width
+        mask += 3 * tokens * span * shape.heads * 4
+    if shape.experts:
+        flow += tokens * 8 * shape.hidden * width
+    return int((flow + repeated + mask) * _ALLOCATOR)
 
 
 def _logits(shape: ModelShape, demand: Demand) -> int:
