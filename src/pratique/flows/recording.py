@@ -9,10 +9,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pratique.admit.admitted import AdmittedBundle
-from pratique.attest import Approval as ApprovalStatement
-from pratique.attest.trustroot import TrustRoot
 from pratique.core.findings import Disposition, Verdict
 from pratique.core.ids import BundleId, CommitSha, Digest, RepoId, parse_digest
 from pratique.core.policy import Policy
@@ -33,6 +31,11 @@ from pratique.ledger.events import (
     TrustChanged,
     Vetting,
 )
+
+if TYPE_CHECKING:  # `vet` records too, and need not pay for what admission brings along
+    from pratique.admit.admitted import AdmittedBundle
+    from pratique.attest import Approval as ApprovalStatement
+    from pratique.attest.trustroot import TrustRoot
 
 Write = Callable[[Sequence[Event]], object]
 """Writes events; returns when they are on the disk."""
@@ -99,7 +102,7 @@ def sealed(bundle_id: BundleId, label: str, key_id: str) -> Event:
     return Sealed(bundle=bundle_id, name=_line(label), key=Line(key_id), by=who())
 
 
-def approved(approval: ApprovalStatement, key_id: str) -> Event:
+def approved(approval: "ApprovalStatement", key_id: str) -> Event:
     """An approval was signed."""
     return Approval(
         bundle=approval.bundle_id,
@@ -111,7 +114,7 @@ def approved(approval: ApprovalStatement, key_id: str) -> Event:
     )
 
 
-def admitted(bundle: AdmittedBundle, policy: Policy, rollback: str | None = None) -> list[Event]:
+def admitted(bundle: "AdmittedBundle", policy: Policy, rollback: str | None = None) -> list[Event]:
     """A bundle was taken in, and its name points at it. `rollback` is why it went back, if it did."""
     source = bundle.document.source
     moved = AliasMoved(
@@ -153,7 +156,7 @@ def revoked(kind: str, subject: str, reason: str) -> Event:
     return Revocation(what=_line(kind), subject=_line(subject), reason=Remark(reason), by=who())
 
 
-def trust_changed(trust: TrustRoot, before: int) -> Event:
+def trust_changed(trust: "TrustRoot", before: int) -> Event:
     """A trust set was installed. `before` is the version that was in force, 0 for none."""
     return TrustChanged(
         root=parse_digest(trust.fingerprint),
