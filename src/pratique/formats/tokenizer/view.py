@@ -12,7 +12,7 @@ from typing import Final
 from pratique.core.ids import shown
 from pratique.errors import FormatError
 
-MAX_TOKENS: Final = 2_000_000
+MAX_TOKENS: Final = 1_000_000
 MAX_TOKEN_CHARS: Final = 65_536
 MAX_MERGES: Final = 4_000_000
 MAX_ID: Final = 2**31 - 1
