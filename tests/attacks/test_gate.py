@@ -35,6 +35,12 @@ CONFINED = [
 ]  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands record on a ledger of this test, not of the person who runs it."""
+    monkeypatch.setenv("PRATIQUE_HOME", str(tmp_path / "home"))
+
+
 @pytest.mark.parametrize("name", CONFINED)
 def test_confined_verdict(name: str, tmp_path: Path) -> None:
     case: Case = CASES[name]
@@ -310,7 +316,7 @@ def test_crash_in_a_check_is_a_refusal(tmp_path: Path) -> None:
 def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path) -> None:
     root = CASES["name-escape"].write(tmp_path / "repo")
     done = _cli("vet", str(root))
-    assert done.returncode == 10
+    assert done.returncode == 10, done.stderr
     assert "\x1b" not in done.stdout
 
 
