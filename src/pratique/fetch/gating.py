@@ -44,7 +44,7 @@ def gate_answer(verdict: Verdict, stage: Stage, kept: Path) -> PratiqueError:
     name = verdict.subject.repo or verdict.subject.name
     if verdict.state is VerdictState.NEEDS_APPROVAL:
         return GateWantsApproval(
-            f"{name} needs an allowance: {_WHEN[stage]}",
+            f"{name} needs an allowance{_before(stage)}",
             hint=f"read {kept} , then add the allowances to the policy and fetch again",
             verdict=verdict,
             stage=stage,
@@ -57,3 +57,7 @@ def gate_answer(verdict: Verdict, stage: Stage, kept: Path) -> PratiqueError:
         stage=stage,
         kept=kept,
     )
+
+
+def _before(stage: Stage) -> str:
+    return "" if stage is Stage.CONTENT else "; no weights were downloaded"
