@@ -95,6 +95,7 @@ def _modules(cls: str, path: str) -> Change:
 
 _TURNS = "{% for m in messages %}{{ '<|' + ROLE + '|>' + m['content'] + '<|end|>' }}{% endfor %}"
 _LOOPS = "{% for a in range(N) %}{% for b in range(N) %}{% for c in range(N) %}{% endfor %}{% endfor %}{% endfor %}"
+_DOUBLING = "{% set ns = namespace(x='aaaa') %}{% for i in range(N) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
 _TOOL_USE = (
     "{{ bos_token }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}"
     + _TURNS.replace("ROLE", "m['role']")
@@ -119,6 +120,10 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "endless-template": (
         _put(_TEMPLATE, _LOOPS.replace("N", "1000") + _TURNS.replace("ROLE", "m['role']")),
         "does not end",
+    ),
+    "doubling-template": (
+        _put(_TEMPLATE, _DOUBLING.replace("N", "60") + _TURNS.replace("ROLE", "m['role']")),
+        "MiB of memory",
     ),
     "kernel-from-a-path": (_set("config.json", kernel_config={"N": "/tmp/x:N"}), "from the path"),
     "quantiser-elsewhere": (
@@ -147,6 +152,9 @@ ACCEPTED: dict[str, Change] = {
     "added-marker": _added("<|tool|>"),
     "plain-turns": _put(_TEMPLATE, _TURNS.replace("ROLE", "m['role']")),
     "some-loops": _put(_TEMPLATE, _LOOPS.replace("N", "9") + _TURNS.replace("ROLE", "m['role']")),
+    "some-doubling": _put(
+        _TEMPLATE, _DOUBLING.replace("N", "5") + _TURNS.replace("ROLE", "m['role']")
+    ),
     "tool-use-only": _put(_TEMPLATE, _TOOL_USE),
     "names-a-token-that-is-not-there": _put(
         _TEMPLATE, "{{ bos_token + '' }}" + _TURNS.replace("ROLE", "m['role']")

@@ -1,8 +1,11 @@
 """jinja's sandbox, set up as transformers sets it up for chat templates (jinja2 is imported here)."""
 
 import json
+import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, TemplateError, nodes
@@ -12,6 +15,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 _MAX_STEPS: Final = 50_000
 _MAX_CPU_SECONDS: Final = 5.0
+_MEMORY: Final = 256 * 2**20
+_UNMEASURED: Final = 2 * 2**30
 _TICK: Final = "_pratique_tick"
 
 
@@ -32,6 +37,28 @@ class _Budget:
         if self.steps > _MAX_STEPS or time.process_time() > self.until:
             raise TooLong(f"does not end within {_MAX_STEPS} steps and {_MAX_CPU_SECONDS:g} s")
         return ""
+
+
+@contextmanager
+def _little_memory() -> Iterator[None]:
+    """Let the address space grow by _MEMORY at most, so that text which doubles itself ends early."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        limit = pages * resource.getpagesize() + _MEMORY
+    except OSError:
+        limit = _UNMEASURED
+    if soft != resource.RLIM_INFINITY:
+        limit = min(limit, soft)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (OSError, ValueError):
+        yield  # the lock's own limit holds
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _meter(tree: nodes.Template, environment: Environment) -> None:
@@ -73,7 +100,12 @@ def render(template: str, messages: Sequence[Mapping[str, Any]], **values: objec
     environment.globals[_TICK] = _Budget().tick
     tree = environment.parse(template)
     _meter(tree, environment)
-    return environment.from_string(tree).render(messages=list(messages), **values)
+    compiled = environment.from_string(tree)
+    with _little_memory():
+        try:
+            return compiled.render(messages=list(messages), **values)
+        except MemoryError:
+            raise TooLong(f"needs more than {_MEMORY // 2**20} MiB of memory") from None
 
 
 def _raise(message: object) -> str:
