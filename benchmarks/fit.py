@@ -81,7 +81,9 @@ class Worker:
 def drive(worker: Worker, *, embeds: bool) -> None:
     """Fill what the prediction is for."""
     if embeds:
-        worker.send(Embed(id=1, tokens=tuple(tuple([5] * (CONTEXT - 1)) for _ in range(ROWS))))
+        worker.send(
+            Embed(id=1, tokens=tuple(tuple([5] * worker.loaded.context) for _ in range(ROWS)))
+        )
         wanted = 1
     else:
         for at in range(ROWS):
@@ -142,8 +144,9 @@ def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
     if architecture == "deepseek_v3":
         _more_experts(directory, dtype, sizes)
     shape = read_shape(directory)
-    demand = Demand(context=CONTEXT, rows=ROWS, kv_tokens=ROWS * CONTEXT)
-    limits = Limits(context=CONTEXT, rows=ROWS, kv_tokens=demand.kv_tokens, threads=2)
+    context = 256 if architecture == "bert" else CONTEXT  # that tokenizer says so
+    demand = Demand(context=context, rows=ROWS, kv_tokens=ROWS * context)
+    limits = Limits(context=context, rows=ROWS, kv_tokens=demand.kv_tokens, threads=2)
     predicted = predict(shape, Rung.AUTO, demand).host_total
     worker = Worker(directory, limits)
     drive(worker, embeds=architecture == "bert")

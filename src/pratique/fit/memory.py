@@ -152,6 +152,8 @@ def _activations(shape: ModelShape, demand: Demand) -> int:
     flow = tokens * (8 * shape.hidden + 4 * shape.intermediate) * width
     flow += tokens * 4 * shape.heads * shape.head_size * width
     if not shape.generates:
+        # An encoder keeps nothing of a layer for the next one but its output.
+        flow -= tokens * (2 * shape.hidden + 2 * shape.intermediate) * width
         return int((flow + tokens * span * 5) * _ALLOCATOR)
     # Keys and values repeated for grouped heads, and the mask of the widest piece.
     repeated = 2 * span * shape.heads * shape.head_size * width
