@@ -14,7 +14,7 @@ from pratique.errors import LedgerNotIntact, UnreadableInput
 
 if TYPE_CHECKING:
     from pratique.ledger.folder import Folder
-    from pratique.ledger.note import LogKey
+    from pratique.ledger.note import Checkpoint, LogKey
     from pratique.ledger.record import Record
     from pratique.ledger.verify import Report
 
@@ -61,10 +61,13 @@ def verify(
     from pratique.ledger.note import LogKey
     from pratique.ledger.verify import verify as read
 
+    # Read first: what is signed meanwhile is longer, never shorter.
+    remembered = _remembered(context, ledger)
     report = read(
         _folder(context, ledger),
         key=LogKey.parse(key) if key else None,
         elsewhere=list(_notes(elsewhere)),
+        remembered=remembered,
     )
     if as_json:
         print_json("log.verify", _report(report))
@@ -196,6 +199,21 @@ def export(context: Context, ledger: Path | None, first: int, output: Path | Non
             stream.close()
     if output is not None:
         click.echo(output)
+
+
+def _remembered(context: Context, ledger: Path | None) -> "Checkpoint | None":
+    """What the home's own signer signed last; None for a log that lies elsewhere."""
+    from pratique.ledger.signer import last_signed
+
+    if ledger is not None:
+        return None
+    last = last_signed(context.home / "keys" / "ledger.key")
+    if last is not None and not (context.home / "ledger" / "log.vkey").exists():
+        raise LedgerNotIntact(
+            f"the log is gone, or has lost log.vkey: its key has signed {last.size} events",
+            hint="put it back; without it nothing shows what was done here",
+        )
+    return last
 
 
 def _folder(context: Context, ledger: Path | None) -> "Folder":

@@ -171,6 +171,14 @@ class _Memory:
             ) from error
 
 
+def last_signed(path: Path) -> Checkpoint | None:
+    """Return the last head that the key at `path` signed, as its signer remembers it, or None.
+
+    It bears no signature: a reader may hold it against the log, never for it.
+    """
+    return _Memory(path.with_suffix(".last")).read()
+
+
 def key_signer(path: Path) -> KeySigner:
     """Read the key at `path` (PKCS#8 PEM, Ed25519); make it, mode 0600, where there is none.
 

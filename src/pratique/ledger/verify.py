@@ -9,7 +9,8 @@ The answer is one of (`State`):
     truncated         events that a checkpoint covers are missing at the end
     rewritten         the events are consistent in themselves, but not those that were signed
     forked            two checkpoints, both signed by the log's key, contradict each other
-    checkpoint        a checkpoint itself was changed
+    checkpoint        a checkpoint itself was changed, or is missing where there must be one: each
+                      segment begins at one, so a log without any was robbed of its signatures
 
 `edited` wins over what follows from it, as the first thing wrong in the order of events. A log whose
 owner holds the key can sign another history: that shows only against a checkpoint kept elsewhere, so
@@ -76,11 +77,15 @@ class _Found(Exception):
 
 @dataclass(slots=True)
 class _Reading:
-    """One pass over a log; `local` and `elsewhere` are verified checkpoints by size."""
+    """One pass over a log; `local` and `elsewhere` are verified checkpoints by size.
+
+    `remembered` is what the log's signer says it signed last.
+    """
 
     folder: Folder
     key: LogKey
     elsewhere: Mapping[int, Checkpoint]
+    remembered: Checkpoint | None = None
     local: dict[int, Checkpoint] = field(default_factory=dict)
     cursor: Cursor = field(init=False)
     first: int = 0
@@ -103,6 +108,7 @@ class _Reading:
             self._read(segment)
         self._check_retention()
         self._check_end()
+        self._check_beginnings(segments)
 
     def _load_checkpoints(self) -> None:
         for size in self.folder.checkpoint_sizes():
@@ -162,6 +168,7 @@ class _Reading:
             if record.kind == Retention.kind:
                 self.retained = max(self.retained, _through(record))
             self._compare()
+            self._compare_memory()
 
     def _leave_torn(self, segment: Segment, line: bytes) -> None:
         """A half line is a dead writer's only where nothing signed is missing behind it."""
@@ -188,6 +195,18 @@ class _Reading:
             raise self._against_copy(size)
         self.matched = size
 
+    def _compare_memory(self) -> None:
+        """Hold the tree against what the signer remembers. It is not signed: it can only accuse."""
+        last = self.remembered
+        if last is None or last.size != self.cursor.tree.size:
+            return
+        if last.root != self.cursor.tree.root():
+            raise _Found(
+                State.REWRITTEN,
+                last.size,
+                f"rewritten: the first {last.size} events are not those that the log's key signed last",
+            )
+
     def _against_copy(self, size: int) -> _Found:
         """The log contradicts a checkpoint kept elsewhere: did its key sign this version too?"""
         if any(mine >= size for mine in self.local):
@@ -212,13 +231,25 @@ class _Reading:
             )
 
     def _check_end(self) -> None:
-        end, signed = self.cursor.tree.size, self.sealed
+        last = 0 if self.remembered is None else self.remembered.size
+        end, signed = self.cursor.tree.size, max(self.sealed, last)
         if end < signed:
             raise _Found(
                 State.TRUNCATED,
                 end,
                 f"truncated after {end} events: {signed} were signed, {signed - end} are missing",
             )
+
+    def _check_beginnings(self, segments: Sequence[Segment]) -> None:
+        """No segment begins without a checkpoint: where it is missing, somebody took it away."""
+        for segment in segments:
+            if segment.first not in self.local:
+                raise _Found(
+                    State.CHECKPOINT,
+                    segment.first,
+                    f"the checkpoint over {segment.first} events is missing: a segment begins there, "
+                    "and none begins without one",
+                )
 
     @property
     def sealed(self) -> int:
@@ -251,12 +282,19 @@ class _Reading:
         )
 
 
-def verify(folder: Folder, *, key: LogKey | None = None, elsewhere: Iterable[bytes] = ()) -> Report:
+def verify(
+    folder: Folder,
+    *,
+    key: LogKey | None = None,
+    elsewhere: Iterable[bytes] = (),
+    remembered: Checkpoint | None = None,
+) -> Report:
     """Read a whole log and report what it is. Never raises for what the log contains.
 
     Guarantees with `key` pinned and a checkpoint from `elsewhere`: every edit, deletion, insertion,
     reordering, truncation, rewriting and fork before that checkpoint is found. Without them the
-    answer is about what this directory says of itself.
+    answer is about what this directory says of itself. `remembered` is what the signer of this log says
+    it signed last (`signer.last_signed`): it bears no signature, so it can accuse and never excuse.
 
     Raises UnreadableInput if there is no log, and LedgerNotIntact if a note from `elsewhere` is not
     this log's: then nothing can be said.
@@ -280,7 +318,7 @@ def verify(folder: Folder, *, key: LogKey | None = None, elsewhere: Iterable[byt
                 at=known.size,
                 elsewhere=len(copies),
             )
-    return _Reading(folder, own, copies).report()
+    return _Reading(folder, own, copies, remembered).report()
 
 
 def _copy(note: bytes, key: LogKey) -> Checkpoint:

@@ -1,18 +1,19 @@
 """`pratique log` at the terminal: what it prints and how it ends."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from tests.support.ledgers import request
 
 from pratique.cli.main import run
 from pratique.ledger import offline_verifier
 from pratique.ledger.events import Refusal
 from pratique.ledger.folder import Folder
 from pratique.ledger.home import open_ledger
+from tests.support.ledgers import request
 
 
 @pytest.fixture
@@ -143,3 +144,19 @@ def test_help_has_an_example_for_each_verb(capsys):
     for verb in ("verify", "show", "prove", "checkpoint", "export"):
         assert log(Path("/nowhere"), verb, "--help") == 0
         assert f"Example:  pratique log {verb}" in capsys.readouterr().out
+
+
+def test_a_log_that_was_thrown_away_is_missed(home, capsys):
+    shutil.rmtree(home / "ledger")
+    assert log(home, "verify") == 15
+    assert "its key has signed" in capsys.readouterr().err
+
+
+def test_a_cut_that_took_the_checkpoints_along_is_found_by_the_signers_memory(home, capsys):
+    segment = next((home / "ledger" / "segments").glob("*.jsonl"))
+    segment.write_bytes(b"".join(segment.read_bytes().splitlines(keepends=True)[:1]))
+    for path in (home / "ledger" / "checkpoints").iterdir():
+        if int(path.name) > 1:
+            path.unlink()
+    assert log(home, "verify") == 15
+    assert "truncated after 1" in capsys.readouterr().out

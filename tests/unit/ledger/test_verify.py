@@ -260,3 +260,33 @@ def test_a_line_without_end_costs_no_memory(log):
     with log.segments()[0].path.open("ab") as file:
         file.write(b"x" * 3_000_000)
     assert found(log)[:2] == (State.EDITED, 20)
+
+
+def test_a_log_robbed_of_all_its_checkpoints_does_not_stand(log, tmp_path):
+    # Without one, anybody could have written every event: a chain alone is no signature.
+    put(log, lines_of(other_history(tmp_path / "other", 20)))
+    for size in log.checkpoint_sizes():
+        (log.checkpoints_dir / f"{size:020d}").unlink()
+    state, at, summary = found(log)
+    assert (state, at) == (State.CHECKPOINT, 0)
+    assert "is missing" in summary
+
+
+def test_a_segment_whose_checkpoint_is_gone_is_found(long_log):
+    second = long_log.segments()[1]
+    (long_log.checkpoints_dir / f"{second.first:020d}").unlink()
+    assert found(long_log)[:2] == (State.CHECKPOINT, second.first)
+
+
+def test_what_the_signer_remembers_accuses_a_cut_and_a_rewritten_log(log, tmp_path):
+    last = log.key().open(log.note(20))
+    assert found(log, remembered=last)[0] is State.INTACT
+    other = other_history(tmp_path / "other", 20)
+    put(log, lines_of(log)[:10])
+    for size in (15, 20):
+        (log.checkpoints_dir / f"{size:020d}").unlink()
+    assert found(log, remembered=last)[:2] == (State.TRUNCATED, 10)
+    put(log, lines_of(other))
+    for size in (5, 10):
+        (log.checkpoints_dir / f"{size:020d}").unlink()
+    assert found(log, remembered=last)[:2] == (State.REWRITTEN, 20)
