@@ -112,7 +112,7 @@ def admit(
         record = new_record(
             store, document, content, shape.signatures, policy=policy, now=terms.now, proof=proof
         )
-        name = naming.alias or document.name
+        name = document.name if naming.alias is None else naming.alias
         replaced = decide(store, record, name, naming.rollback)
         steps.add("record", f"admitted as {name}")
     return admitted_bundle(name, statement, document, content, policy, replaced=replaced)

@@ -20,7 +20,7 @@ from pratique.core.bundle import CHUNK_BYTES, SealedFile
 from pratique.core.ids import BundleId, Digest, RelPath, shown
 from pratique.core.progress import Progress, Quiet
 from pratique.core.proof import Proof, mint
-from pratique.errors import StorageError, VerificationRefused
+from pratique.errors import FormatError, StorageError, UnreadableInput, VerificationRefused
 from pratique.store import disk, tree, verity
 from pratique.store.cas import OBJECT_MODE, SEALED_FOLDER_MODE, Store, owner_problem
 from pratique.store.measure import (
@@ -117,13 +117,16 @@ class _Intake:
         """Whether the store has these bytes already. A damaged copy is replaced, not trusted."""
         if not place.exists():
             return False
-        with (
-            tree.opened_folder(place.parent) as folder,
-            tree.opened(folder, RelPath(place.name)) as f,
-        ):
-            if owner_problem(os.fstat(f)):
-                return False
-            return measure(f, RelPath(place.name), Wanted.SHA256).sha256 == digest
+        try:
+            with (
+                tree.opened_folder(place.parent) as folder,
+                tree.opened(folder, RelPath(place.name)) as f,
+            ):
+                if owner_problem(os.fstat(f)):
+                    return False
+                return measure(f, RelPath(place.name), Wanted.SHA256).sha256 == digest
+        except FormatError:  # a link or a folder was put in its place: replaced like other damage
+            return False
 
     def _measure(self, path: RelPath, sink: int | None, *, ahead: bool) -> Measured:
         def write(block: memoryview) -> None:
@@ -156,7 +159,7 @@ class _Intake:
             fresh.chmod(OBJECT_MODE)
             verity.enable(fresh)
             place.parent.mkdir(mode=0o700, exist_ok=True)
-            fresh.rename(place)
+            _put(fresh, place)
         return found
 
 
@@ -168,9 +171,16 @@ def store_bytes(store: Store, data: bytes) -> Digest:
         fresh = scratch / "bytes"
         disk.write_new(fresh, data, OBJECT_MODE)
         place.parent.mkdir(mode=0o700, exist_ok=True)
-        fresh.rename(place)
+        _put(fresh, place)
         disk.flush_folder(place.parent)
     return digest
+
+
+def _put(fresh: Path, place: Path) -> None:
+    """Rename over whatever is there; a folder, which a file cannot replace, is removed first."""
+    if place.is_dir() and not place.is_symlink():
+        disk.remove_tree(place)
+    fresh.rename(place)
 
 
 def differs(path: str) -> VerificationRefused:
@@ -189,7 +199,10 @@ def _size_of(source: int, path: RelPath) -> int:
 def _holds(store: Store, name: str, expected: Mapping[RelPath, Digest]) -> bool:
     """Whether the tree `name` is exactly these objects, by inode."""
     root = store.tree(name)
-    if not root.is_dir() or tree.walk(root).files != tuple(sorted(expected, key=str.encode)):
+    try:
+        if not root.is_dir() or tree.walk(root).files != tuple(sorted(expected, key=str.encode)):
+            return False
+    except (FormatError, UnreadableInput):  # links and other things that were put there
         return False
     return all(
         (root / path).lstat().st_ino == store.object(digest).lstat().st_ino

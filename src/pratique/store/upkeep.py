@@ -7,7 +7,7 @@ are not what their name says.
 
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from pratique.store.cas import Store, owner_problem
 from pratique.store.measure import Measured, Wanted, measure, measure_all
 
 _OBJECT_NAME: Final = re.compile(r"[0-9a-f]{64}\Z")
+_RECORD_NAME: Final = re.compile(r"[0-9a-f]{64}\.json\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,21 @@ class Collected:
 
 
 def check_store(store: Store, *, progress: Progress | None = None) -> list[Problem]:
-    """Hash every object and compare every tree, record and name with it. Returns all problems."""
-    with store.shared():
+    """Hash every object and compare every tree, record and name with it. Returns all problems.
+
+    A tree's file is sound if it *is* the object of its digest, or, where it is a file of its own,
+    if its bytes are what `SHA256SUMS` says; and `SHA256SUMS` is what the bundle id says.
+    """
+    with store.shared(), disk.storing("the store"):
         found = {path: _object_problem(path) for path in _objects(store)}
         problems = [Problem(p.name, what) for p, what in found.items() if what]
+        problems += [Problem(p.name, "does not belong here") for p in _strays(store)]
         whole = [path for path, what in found.items() if what is None]
         digests = _hash_objects(store, whole, progress)
         problems += [
             Problem(d, "its bytes are not what its name says") for d, ok in digests if not ok
         ]
-        good = {store.object(d).lstat().st_ino for d, ok in digests if ok}
+        good = {store.object(d).lstat().st_ino: d for d, ok in digests if ok}
         for record in _readable(store, problems):
             problems += _record_problems(store, record, good)
         problems += _name_problems(store)
@@ -91,7 +97,18 @@ def forget(store: Store, record: records.AdmissionRecord) -> None:
 
 def _objects(store: Store) -> Iterator[Path]:
     for folder in sorted((store.root / "objects").iterdir()):
-        yield from sorted(folder.iterdir())
+        if not folder.is_symlink() and folder.is_dir():
+            yield from sorted(folder.iterdir())
+
+
+def _strays(store: Store) -> Iterator[Path]:
+    """What lies where only folders of objects, or only records of admissions, do."""
+    for path in sorted((store.root / "objects").iterdir()):
+        if path.is_symlink() or not path.is_dir():
+            yield path
+    for path in sorted((store.root / "admissions").iterdir()):
+        if not path.name.startswith(".") and not _RECORD_NAME.match(path.name):
+            yield path
 
 
 def _object_problem(path: Path) -> str | None:
@@ -122,6 +139,8 @@ def _hash_objects(
 
 def _readable(store: Store, problems: list[Problem]) -> Iterator[records.AdmissionRecord]:
     for path in sorted((store.root / "admissions").glob("[0-9a-f]*.json")):
+        if not _RECORD_NAME.match(path.name):
+            continue  # named among the strays
         try:
             yield records.read_admission(store, parse_bundle_id(path.stem))
         except PratiqueError as error:
@@ -129,26 +148,56 @@ def _readable(store: Store, problems: list[Problem]) -> Iterator[records.Admissi
 
 
 def _record_problems(
-    store: Store, record: records.AdmissionRecord, good: set[int]
+    store: Store, record: records.AdmissionRecord, good: Mapping[int, Digest]
 ) -> Iterator[Problem]:
     for name, digest in record.signatures.items():
         if not store.object(digest).is_file():
             yield Problem(record.label, f"signature {name} is missing")
     root = store.tree(record.tree)
     try:
-        listed = {*parse_sha256sums((root / SUMS).read_bytes()), SUMS}
-        there = set(tree.walk(root).files)
+        listed = {**parse_sha256sums((root / SUMS).read_bytes()), SUMS: Digest(record.bundle_id)}
+        there = tree.walk(root)
     except (OSError, FormatError, UnreadableInput) as error:
         yield Problem(record.label, f"its files cannot be listed: {error}")
         return
-    for path in sorted(listed ^ there):
+    for path in sorted({*listed} ^ {*there.files}):
         yield Problem(record.label, f"{shown(path)} is {'missing' if path in listed else 'extra'}")
-    for path in sorted(listed & there):
-        found = (root / path).lstat()
-        if found.st_ino not in good and found.st_nlink > 1:
-            yield Problem(record.label, f"{shown(path)} is damaged")
-        elif owner_problem(found) or found.st_mode & 0o222:
-            yield Problem(record.label, f"{shown(path)} is writable")
+    for path in sorted({*listed} & {*there.files}):
+        if problem := _file_problem(root, path, listed[path], good):
+            yield Problem(record.label, f"{shown(path)} {problem}")
+    yield from _folder_problems(record, root, there.folders, listed)
+
+
+def _file_problem(
+    root: Path, path: RelPath, digest: Digest, good: Mapping[int, Digest]
+) -> str | None:
+    found = (root / path).lstat()
+    if good.get(found.st_ino, digest) != digest:
+        return "is damaged"  # the bytes of another file
+    if found.st_ino not in good and not _holds_bytes(root, path, digest):
+        return "is damaged"
+    return "is writable" if owner_problem(found) or found.st_mode & 0o222 else None
+
+
+def _holds_bytes(root: Path, path: RelPath, digest: Digest) -> bool:
+    """Whether a file that is no object (a copy, where links had run out) has the bytes it should."""
+    with tree.opened_folder(root) as folder, tree.opened(folder, path) as descriptor:
+        return measure(descriptor, path, Wanted.SHA256).sha256 == digest
+
+
+def _folder_problems(
+    record: records.AdmissionRecord,
+    root: Path,
+    folders: Sequence[RelPath],
+    listed: Iterable[RelPath],
+) -> Iterator[Problem]:
+    needed = {"/".join(p.split("/")[:n]) for p in listed for n in range(1, p.count("/") + 1)}
+    for folder in folders:
+        if folder not in needed:
+            yield Problem(record.label, f"the folder {shown(folder)} is extra")
+    for name in (".", *folders):
+        if owner_problem((root / name).lstat()):
+            yield Problem(record.label, f"the folder {shown(name)} is writable by others")
 
 
 def _name_problems(store: Store) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import pytest
 
 from pratique.admit.admit import Naming
 from pratique.admit.load import open_admitted
-from pratique.errors import UnreadableInput
+from pratique.errors import FormatError, UnreadableInput
 from pratique.store import records
 from pratique.store.cas import Store, open_store
 from pratique.store.upkeep import check_store, collect, forget
@@ -122,3 +122,84 @@ def test_every_name_of_a_forgotten_bundle_goes(world: World, store: Store) -> No
     assert len(list(records.aliases(store))) == 2
     forget(store, records.resolve(store, "tiny"))
     assert list(records.aliases(store)) == []
+
+
+def rewritten(path: Path, data: bytes) -> None:
+    """Another file under the same name, read-only like the one before."""
+    mode = path.parent.stat().st_mode
+    path.parent.chmod(0o755)
+    path.unlink()
+    path.write_bytes(data)
+    path.chmod(0o444)
+    path.parent.chmod(mode)
+
+
+def test_a_file_put_in_the_place_of_a_trees_link_is_damage(world: World, store: Store) -> None:
+    admitted = open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+    same = (admitted.model_dir / "README.md").read_bytes()
+    rewritten(admitted.model_dir / "README.md", same)  # a copy of the same bytes is no damage
+    assert problems(store) == ""
+    rewritten(admitted.model_dir / "config.json", b"{?}")
+    assert problems(store) == "tiny@" + admitted.label[5:] + ": 'model/config.json' is damaged"
+
+
+def test_two_sound_files_that_changed_places_are_damage(world: World, store: Store) -> None:
+    folder = open_admitted(world.home, "tiny", now=NOW, policy=POLICY).model_dir
+    folder.chmod(0o755)
+    (folder / "config.json").rename(folder / "x")
+    (folder / "README.md").rename(folder / "config.json")
+    (folder / "x").rename(folder / "README.md")
+    folder.chmod(0o555)
+    said = problems(store)
+    assert "'model/config.json' is damaged" in said
+    assert "'model/README.md' is damaged" in said
+
+
+def test_sums_that_are_not_the_bundles_are_damage(world: World, store: Store) -> None:
+    sums = open_admitted(world.home, "tiny", now=NOW, policy=POLICY).model_dir.parent / "SHA256SUMS"
+    rewritten(sums, sums.read_bytes().replace(b"  model/", b" *model/"))
+    assert "SHA256SUMS" in problems(store) or "cannot be listed" in problems(store)
+
+
+def test_strays_and_odd_folders_are_named(world: World, store: Store) -> None:
+    folder = open_admitted(world.home, "tiny", now=NOW, policy=POLICY).model_dir
+    folder.chmod(0o777)
+    (folder / "hollow").mkdir()
+    (store.root / "objects" / "stray").touch()
+    (store.root / "admissions" / "stray.json").touch()
+    said = problems(store).splitlines()
+    assert "stray: does not belong here" in said
+    assert "stray.json: does not belong here" in said
+    assert any("'model/hollow' is extra" in line for line in said)
+    assert any("'model' is writable by others" in line for line in said)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_an_object_that_is_no_file_heals_when_admitted_again(
+    world: World, store: Store, tmp_path: Path, kind: str
+) -> None:
+    admitted = open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+    place = store.object(admitted.files[0].sha256)
+    place.rename(tmp_path / "aside")
+    if kind == "link":
+        place.symlink_to(tmp_path / "aside")
+    else:
+        place.mkdir()
+        (place / "x").touch()
+    assert "is not a regular file" in problems(store)
+    world.admit(world.bundle())
+    assert problems(store) == ""
+
+
+def test_a_tree_with_a_link_in_it_is_built_anew(world: World, store: Store) -> None:
+    bundle = world.bundle()
+    folder = open_admitted(world.home, "tiny", now=NOW, policy=POLICY).model_dir
+    folder.chmod(0o755)
+    (folder / "l").symlink_to("/etc/passwd")
+    world.admit(bundle)
+    assert problems(store) == ""
+
+
+def test_an_empty_name_is_refused_not_replaced_by_the_bundles_own(world: World) -> None:
+    with pytest.raises(FormatError, match="not a name"):
+        world.admit(world.bundle(), Naming(alias=""))
