@@ -81,6 +81,12 @@ def _stripped(value: dict[str, Any]) -> None:
     value["decoder"] = {"type": "Sequence", "decoders": [value["decoder"], strip]}
 
 
+def _growing(content: str, steps: int) -> Change:
+    step = {"type": "Replace", "pattern": {"Regex": "."}, "content": content}
+    normalizer = {"type": "Sequence", "normalizers": [step] * steps}
+    return _tokenizer(lambda value: value.update(normalizer=normalizer))
+
+
 def _padding(number: int, text: str) -> Change:
     row = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None,
            "pad_id": number, "pad_type_id": 0, "pad_token": text}  # fmt: skip
@@ -110,6 +116,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "eos-a-word": (_set("tokenizer_config.json", eos_token="a"), "ordinary token 'a'"),
     "padding-elsewhere": (_padding(77, "<|pad|>"), "padding writes id 77"),
     "decoder-panics": (_tokenizer(_stripped), "library fails"),
+    "growing-normalizer": (_growing("a" * 1000, 4), "times longer"),
     "blank-letter": (_added("<|us\u115fer|>"), "U+115F"),
     "marked-letter": (_added("<|end|>\u0301"), "looks like"),
     "space-behind": (_added("<|assistant|> "), "looks like"),
@@ -245,3 +252,11 @@ def test_gguf_vocabulary_passes(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(_gguf(_TOKENS))
     (tmp_path / "padded.gguf").write_bytes(_gguf(_TOKENS, rows=64))
     assert _answer(tmp_path) == ("pass", "")
+
+
+def test_a_rewriting_step_that_does_not_grow_is_run(tmp_path: Path) -> None:
+    directory = write_model(tmp_path / "m", "llama")
+    _growing("ab", 3)(directory)
+    worst, said = _answer(directory)
+    assert worst == "approve"
+    assert "times longer" not in said

@@ -14,6 +14,8 @@ from pratique.vet.tokenizer.problem import Problem, note
 
 _SHOWN: Final = 3
 _LOSSES: Final = 3
+MAX_GROWTH: Final = 4_096
+"""The most that a pipeline may multiply a text by, before a library is let near it."""
 
 
 def problems_of_natives(fast: str, slow: str | None, root: str, path: str) -> Iterator[Problem]:
@@ -24,6 +26,22 @@ def problems_of_natives(fast: str, slow: str | None, root: str, path: str) -> It
     """
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the child has few threads and needs none
     yield from _guarded(_compared(fast, slow, root, path), path)
+
+
+def growth(steps: object) -> int:
+    """How many times longer the steps of a pipeline can make a text, at most: one factor a step."""
+    factor = 1
+    pending = [steps]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            content = value.get("content")
+            if value.get("type") == "Replace" and isinstance(content, str):
+                factor *= max(1, len(content))
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+    return factor
 
 
 def _guarded(problems: Iterator[Problem], path: str) -> Iterator[Problem]:
