@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,8 +24,14 @@ from pratique.attest import home as homes
 from pratique.attest import words
 from pratique.attest.carried import history, newest_root, reader
 from pratique.attest.home import State, load_state, locked, save_state, trust_dir
-from pratique.attest.proof import mint
-from pratique.attest.trustfile import Revocation, TrustFile, read_revocations, read_trust
+from pratique.attest.trustfile import (
+    Revocation,
+    Revocations,
+    TrustFile,
+    read_revocations,
+    read_trust,
+    revocation_key,
+)
 from pratique.attest.trustroot import (
     CLOCK_SKEW,
     Authorities,
@@ -41,6 +47,7 @@ from pratique.attest.tufset import (
     pinned_root,
     read_set,
 )
+from pratique.core.proof import mint
 from pratique.errors import FormatError, StorageError, UsageError, VerificationRefused
 
 
@@ -148,6 +155,15 @@ def revoke_now(home: Path, revocation: Revocation) -> TrustRoot:
             )
         changed = state.model_copy(update={"emergency": (*state.emergency, revocation)})
         save_state(directory, changed)
+        trust = _from_state(directory, changed)
+        if trust.revoked(revocation.kind, revocation.id) is not None:
+            return trust
+        # It was lifted by a clock ahead of ours. What is revoked now is revoked after that lifting.
+        top = read_revocations(_read_current(directory, changed).files["revocations.json"])
+        at = _lifted(top)[revocation_key(revocation.kind, revocation.id)] + timedelta(seconds=1)
+        later = revocation.model_copy(update={"at": at})
+        changed = state.model_copy(update={"emergency": (*state.emergency, later)})
+        save_state(directory, changed)
         return _from_state(directory, changed)
 
 
@@ -161,14 +177,18 @@ def advance_time_floor(home: Path, seen: datetime) -> None:
 
 
 def _from_state(directory: Path, state: State) -> TrustRoot:
+    found = _read_current(directory, state)
+    return _root(found, state.fingerprint, source=str(directory), state=state)
+
+
+def _read_current(directory: Path, state: State) -> VerifiedSet:
     current = directory / state.current
-    found = read_set(
+    return read_set(
         state.fingerprint,
         history(current / "metadata"),
         reader(current / "targets"),
         state.first_root,
     )
-    return _root(found, state.fingerprint, source=str(directory), state=state)
 
 
 def _root(
@@ -225,13 +245,22 @@ def _revocations(found: VerifiedSet, state: State | None) -> dict[str, tuple[Rev
     if REVOKER_PATH in found.connected:
         lists["connected"] = read_revocations(found.connected[REVOKER_PATH]).revoked
     if state is not None:
-        lifted = {(r.kind, r.id): r.at for r in top.lifted}
+        lifted = _lifted(top)
         lists["emergency"] = tuple(
             r
             for r in state.emergency
-            if (r.kind, r.id) not in lifted or r.at > lifted[r.kind, r.id]
+            if (at := lifted.get(revocation_key(r.kind, r.id))) is None or r.at > at
         )
     return lists
+
+
+def _lifted(top: Revocations) -> dict[tuple[str, str], datetime]:
+    """When what was last lifted. Emergency revocations made up to then are undone."""
+    found: dict[tuple[str, str], datetime] = {}
+    for entry in top.lifted:
+        key = revocation_key(entry.kind, entry.id)
+        found[key] = max(entry.at, found.get(key, entry.at))
+    return found
 
 
 @contextlib.contextmanager
@@ -289,7 +318,7 @@ def _commit(
         current=f"set-{number}",
         installed_at=when,
         time_floor=when if state is None else max(when, state.time_floor),
-        source=str(medium)[:1024],
+        source="".join(c if c.isprintable() else "?" for c in str(medium))[:1024],
         emergency=() if state is None else state.emergency,
     )
     trust = _root(found, pin[1], source=str(directory), state=new)

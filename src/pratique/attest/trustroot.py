@@ -11,10 +11,17 @@ from types import MappingProxyType
 from typing import Final, final
 
 from pratique.attest.keys import PublicKey, key_id_of, parse_public_key
-from pratique.attest.proof import Proof
-from pratique.attest.trustfile import Person, Revocation, RoleRule, SigningRules, TrustFile
+from pratique.attest.trustfile import (
+    Person,
+    Revocation,
+    RoleRule,
+    SigningRules,
+    TrustFile,
+    revocation_key,
+)
 from pratique.attest.values import Identity, Role
 from pratique.core.policy import TrustRules
+from pratique.core.proof import Proof
 from pratique.errors import VerificationRefused
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -129,7 +136,17 @@ class TrustRoot(Proof):
 
     def revoked(self, kind: str, name: str) -> Revocation | None:
         """Return the revocation of one bundle, key, identity or model digest, or None."""
-        return self._revocations.get((kind, name))
+        return self._revocations.get(revocation_key(kind, name))
+
+    def names(self, kind: str, name: str) -> bool:
+        """Whether somebody here is known by this key (`key`), or name or address (`identity`).
+
+        A key in a certificate is not known before it signs.
+        """
+        if kind == "key":
+            return name in self._authorities.keys
+        known = {w for p in self.people for w in (p.name, *(i.subject for i in p.identities))}
+        return revocation_key(kind, name) in {revocation_key(kind, word) for word in known}
 
     def age(self, now: datetime) -> timedelta:
         """Return how long ago this set was last accepted."""
@@ -163,9 +180,10 @@ def index_revocations(
     found: dict[tuple[str, str], Revocation] = {}
     for entries in lists.values():
         for entry in entries:
-            known = found.get((entry.kind, entry.id))
+            key = revocation_key(entry.kind, entry.id)
+            known = found.get(key)
             if known is None or entry.at < known.at:
-                found[entry.kind, entry.id] = entry
+                found[key] = entry
     return found
 
 

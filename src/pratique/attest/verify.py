@@ -29,7 +29,6 @@ from pratique.attest.authenticate import Authentic, authenticate
 from pratique.attest.canonical import Json
 from pratique.attest.envelope import IN_TOTO, SignatureFile, read
 from pratique.attest.keys import Crypto
-from pratique.attest.proof import Proof, mint
 from pratique.attest.roles import Counted, count
 from pratique.attest.sign import MAX_PER_ROLE
 from pratique.attest.statement import MODEL_SIGNING, ModelStatement, read_header, read_model
@@ -37,6 +36,7 @@ from pratique.attest.trustroot import CLOCK_SKEW, TrustRoot
 from pratique.attest.values import ANY, Approval, Role, SignedApproval, SignedBy, Step
 from pratique.core.ids import BundleId, Digest, RelPath, parse_bundle_id, shown
 from pratique.core.policy import RungName, TrustRules
+from pratique.core.proof import Proof, mint
 from pratique.errors import FormatError, VerificationRefused
 
 MAX_PAYLOAD_SIGNATURE: Final = 256 * 1024 * 1024
@@ -281,7 +281,12 @@ def _signed_by(entry: _Signed, trust: TrustRoot) -> SignedBy:
     if person is None:  # step 2 saw to it
         raise VerificationRefused(f"{entry.name}: signed by somebody unknown")
     return SignedBy(
-        entry.name, entry.role, person.name, entry.authentic.identity, entry.authentic.signed_at
+        entry.name,
+        entry.role,
+        person.name,
+        entry.authentic.identity,
+        entry.authentic.signed_at,
+        key_id=entry.authentic.key_id,
     )
 
 

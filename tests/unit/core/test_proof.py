@@ -3,9 +3,9 @@ import pickle
 
 import pytest
 
-from pratique.attest.proof import Proof, mint
 from pratique.attest.trustroot import TrustRoot
 from pratique.attest.verify import VerifiedStatement
+from pratique.core.proof import Proof, mint
 from tests.support.trustkit import Kit
 
 
@@ -38,9 +38,9 @@ def test_cannot_be_copied_or_carried(proofs):
 
 def test_does_not_change(proofs):
     for proof in proofs:
-        with pytest.raises(AttributeError, match="does not change"):
+        with pytest.raises(AttributeError, match="cannot be changed"):
             proof.enclave = "other"
-        with pytest.raises(AttributeError, match="does not change"):
+        with pytest.raises(AttributeError, match="cannot be removed"):
             del proof.enclave
         assert not hasattr(proof, "__dict__")
 
@@ -57,7 +57,7 @@ def test_mint_wants_every_field():
         __slots__ = ("a",)
 
     assert mint(Tiny, a=1).a == 1
-    with pytest.raises(KeyError):
+    with pytest.raises(TypeError, match="has the fields"):
         mint(Tiny)
-    with pytest.raises(TypeError, match="no field b"):
+    with pytest.raises(TypeError, match="has the fields"):
         mint(Tiny, a=1, b=2)
