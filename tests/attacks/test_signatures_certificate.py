@@ -407,3 +407,13 @@ def test_load_certificate_signer(own, tmp_path):
     file.write_bytes(b"x")
     with pytest.raises(SealError, match="cannot be signed with"):
         load_certificate_signer(KeySigner(own.key), file)
+
+
+def test_a_revoked_key_does_not_come_back_in_a_certificate(tmp_path):
+    pki = Pki(tmp_path)
+    vouched = pki.sign(stamped=pki.now - DAY)
+    assert pki.verify(vouched)
+    pki.kit.revoke("key", KeySigner(pki.key).key_id, at=pki.now - 2 * DAY)
+    pki.kit.install()
+    pki.refused("key revoked since", vouched)
+    pki.refused("key revoked since", pki.sign())

@@ -24,6 +24,8 @@ class Authentic:
     signed_at: datetime | None
     payload_type: str
     payload: bytes
+    key_id: str | None = None
+    """The key that made it; None for the passing keys of Sigstore."""
 
 
 def authenticate(
@@ -36,6 +38,7 @@ def authenticate(
     material = parts.material
     if isinstance(material, KeyMaterial):
         return _by_key(parts, material, authorities, crypto=crypto)
+    key_id = None
     if isinstance(material, ChainMaterial):
         # X.509 and ASN.1 are read only when a signature needs them.
         from pratique.attest import certificate  # noqa: PLC0415
@@ -43,13 +46,14 @@ def authenticate(
         found: tuple[Identity, datetime | None] = certificate.verify(
             parts, material, authorities, now=now, crypto=crypto
         )
+        key_id = certificate.leaf_key_id(material)
     else:
         # Importing sigstore takes longer than verifying a key signature does.
         from pratique.attest import keyless  # noqa: PLC0415
 
         found = keyless.verify(parts, authorities, crypto=crypto)
     identity, when = found
-    return Authentic(identity, when, parts.payload_type, parts.payload)
+    return Authentic(identity, when, parts.payload_type, parts.payload, key_id)
 
 
 def _by_key(
@@ -74,4 +78,4 @@ def _by_key(
         from pratique.attest import timestamp  # noqa: PLC0415  # as above
 
         when = timestamp.verify(material.timestamps, parts.signature, authorities.timestamp_chains)
-    return Authentic(Identity(Method.KEY, key_id), when, parts.payload_type, parts.payload)
+    return Authentic(Identity(Method.KEY, key_id), when, parts.payload_type, parts.payload, key_id)

@@ -32,6 +32,7 @@ from pratique.attest.keys import (
     PublicKey,
     Signer,
     crypto_problem,
+    key_id_of,
     public_pem,
     supported_public_key,
     verify_raw,
@@ -74,6 +75,12 @@ def verify(
             hint="fetch the bundle again from whoever sealed it",
         )
     return identity, when
+
+
+def leaf_key_id(material: ChainMaterial) -> str:
+    """Return the id of the leaf's key, so that revoking the key reaches it. Call after `verify`."""
+    leaf = x509.load_der_x509_certificate(material.certificates[0])
+    return key_id_of(public_pem(supported_public_key(leaf.public_key())))
 
 
 def _chain(

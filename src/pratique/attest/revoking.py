@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from pratique.attest.trustfile import Revocation, Revocations, first_problem
+from pratique.attest.trustfile import Revocation, Revocations, first_problem, revocation_key
 from pratique.errors import FormatError, UsageError
 
 
@@ -22,15 +22,18 @@ def revocation(*, kind: str, what: str, reason: str, at: datetime) -> Revocation
 
 def with_revocation(old: Revocations, entry: Revocation) -> Revocations:
     """Return `old` with `entry`; of two for one thing the earlier time stays."""
-    same = [r for r in old.revoked if (r.kind, r.id) == (entry.kind, entry.id) and r.at <= entry.at]
-    if same:
+    if any(_same(r, entry) and r.at <= entry.at for r in old.revoked):
         return old
-    others = tuple(r for r in old.revoked if (r.kind, r.id) != (entry.kind, entry.id))
+    others = tuple(r for r in old.revoked if not _same(r, entry))
     return old.model_copy(update={"revoked": (*others, entry)})
 
 
 def lifted(old: Revocations, entry: Revocation) -> Revocations:
     """Return `old` without what `entry` names, which also undoes earlier emergency revocations."""
-    others = tuple(r for r in old.revoked if (r.kind, r.id) != (entry.kind, entry.id))
-    before = tuple(r for r in old.lifted if (r.kind, r.id) != (entry.kind, entry.id))
+    others = tuple(r for r in old.revoked if not _same(r, entry))
+    before = tuple(r for r in old.lifted if not _same(r, entry))
     return old.model_copy(update={"revoked": others, "lifted": (*before, entry)})
+
+
+def _same(one: Revocation, other: Revocation) -> bool:
+    return revocation_key(one.kind, one.id) == revocation_key(other.kind, other.id)

@@ -5,6 +5,8 @@ the one who approves it. An expired or revoked signature does not count; a signa
 does not hold the role, or outside its scope, refuses the bundle.
 """
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -125,9 +127,8 @@ def _within_scope(
 
 def _not_own_allowance(signer: SignedBy, approval: Approval, trust: TrustRoot) -> None:
     person = trust.person(signer.identity)
-    own = _names(person) if person else frozenset()
     for allowance in approval.allowances:
-        if allowance.owner.strip().casefold() in own:
+        if person is not None and is_owner(allowance.owner, person):
             raise VerificationRefused(
                 f"{signer.file}: {signer.person} approves an allowance of their own "
                 f"({shown(allowance.check)})",
@@ -135,8 +136,18 @@ def _not_own_allowance(signer: SignedBy, approval: Approval, trust: TrustRoot) -
             )
 
 
-def _names(person: Person) -> frozenset[str]:
-    return frozenset(n.casefold() for n in (person.name, *(i.subject for i in person.identities)))
+def is_owner(owner: str, person: Person) -> bool:
+    """Whether an allowance's `owner` is `person`, by name, address or key, however it is spelled.
+
+    Capitals, accents, width and punctuation do not count; `Bea <bea@ships.example>` is either part.
+    """
+    names = (person.name, *(w for i in person.identities for w in (i.subject, str(i))))
+    parts = (owner, *re.split(r"[<>()\[\],;]", owner))
+    return not {_bare(name) for name in names}.isdisjoint({_bare(part) for part in parts} - {""})
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text).casefold() if c.isalnum())
 
 
 def _why_void(signer: SignedBy, approval: Approval | None, trust: TrustRoot, now: datetime) -> str:
@@ -144,7 +155,7 @@ def _why_void(signer: SignedBy, approval: Approval | None, trust: TrustRoot, now
     if trust.rules.timestamps == "required" and signer.signed_at is None:
         return "bears no timestamp, which this enclave requires"
     for kind, name in (
-        ("key", signer.identity.subject),
+        ("key", signer.key_id or signer.identity.subject),
         ("identity", signer.identity.subject),
         ("identity", signer.person),
     ):

@@ -8,6 +8,7 @@ a threshold nobody can reach are refused. An approver threshold of 0 holds only 
 
 import json
 import tomllib
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self
 
@@ -163,6 +164,17 @@ class Revocation(BaseModel):
         if self.kind != "identity":
             parse_digest(self.id)
         return self
+
+
+def revocation_key(kind: str, name: str) -> tuple[str, str]:
+    """Return what a revocation is known by. People are known by any spelling of their name.
+
+    Capitals, spaces around and Unicode form do not count: a revocation that somebody typed in haste
+    must not miss. Names of people are distinct beyond that (`TrustFile`).
+    """
+    if kind != "identity":
+        return kind, name
+    return kind, unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 class Revocations(BaseModel):

@@ -89,7 +89,8 @@ class SignedBy:
 
     `person` is the trust root's name for the holder of `identity`. `signed_at` is the time that an
     authority vouches for (RFC 3161 timestamp or transparency log), or None: the signer's own clock
-    proves nothing. `void` says why the signature does not count (expired, revoked), else "".
+    proves nothing. `void` says why the signature does not count (expired, revoked), else "". `key_id`
+    is the key that made it, whatever vouches for that key; None for the passing keys of Sigstore.
     """
 
     file: str
@@ -98,6 +99,7 @@ class SignedBy:
     identity: Identity
     signed_at: datetime | None = None
     void: str = ""
+    key_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,15 @@ def command(
     except ValidationError as error:
         raise UsageError("the name or the reason is not plain text on one line") from error
     with recording.recording(context.make_home()) as write:
-        revoke_now(context.home, entry)
+        trust = revoke_now(context.home, entry)
         write([recording.revoked(kind, target, reason)])
     context.err.print(f"revoked {kind} {target}: it is refused here from now on", markup=False)
+    if kind in {"identity", "key"} and not trust.names(kind, target):
+        context.err.print(
+            f"warning: nobody in the installed trust has this {kind}: compare with "
+            "`pratique trust status`",
+            markup=False,
+        )
     click.echo(target)
 
 

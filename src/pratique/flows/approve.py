@@ -17,6 +17,7 @@ from pratique.attest.approvals import read_approval, write_approval
 from pratique.attest.envelope import read
 from pratique.attest.install import installed_trust
 from pratique.attest.keys import Signer
+from pratique.attest.roles import is_owner
 from pratique.attest.sign import SignsStatements, sign_approval, signature_name
 from pratique.attest.statement import read_header
 from pratique.attest.values import Approval, Role, Scope
@@ -141,11 +142,11 @@ def refuse_own_allowances(approval: Approval, signer: Signer | SignsStatements, 
         person = installed_trust(home).person(signer.identity)
     except VerificationRefused:
         person = None
-    names = {signer.identity.subject.casefold()}
-    if person is not None:
-        names |= {person.name.casefold(), *(i.subject.casefold() for i in person.identities)}
+    own = signer.identity.subject.casefold()
     for allowance in approval.allowances:
-        if allowance.owner.strip().casefold() in names:
+        if allowance.owner.strip().casefold() == own or (
+            person is not None and is_owner(allowance.owner, person)
+        ):
             raise SealError(
                 f"{shown(allowance.owner)} wrote the allowance for {allowance.check} "
                 "and cannot approve it",

@@ -1,0 +1,105 @@
+"""What somebody tried who had built none of it: with one key, in haste, or as the store's own user."""
+
+from datetime import timedelta
+
+import pytest
+
+from pratique.attest.install import revoke_now
+from pratique.attest.revoking import lifted, revocation
+from pratique.attest.trustfile import read_revocations, write_revocations
+from pratique.cli.main import run
+from pratique.core.policy import Allowance
+from pratique.errors import VerificationRefused
+from tests.support.trustkit import Kit, digest, disk_without_waiting
+
+__all__ = ["disk_without_waiting"]  # a fixture, used by being here
+
+
+@pytest.fixture
+def kit(tmp_path):
+    kit = Kit(tmp_path).init()
+    kit.install()
+    return kit
+
+
+def allowance(owner, now):
+    return Allowance(
+        check="remote-code",
+        digest=digest("d"),
+        reason="read line by line",
+        owner=owner,
+        expires=(now + timedelta(days=30)).date(),
+    )
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        "Bea <bea@ships.example>",
+        "b\N{COMBINING ACUTE ACCENT}ea",
+        "\N{FULLWIDTH LATIN SMALL LETTER B}ea",
+        "b\N{ZERO WIDTH SPACE}ea",
+        "bea.",
+        "harbour team (bea)",
+    ],
+)
+def test_ones_own_allowance_under_another_spelling(kit, owner):
+    approved = kit.approve(allowances=(allowance(owner, kit.now),))
+    with pytest.raises(VerificationRefused, match="approves an allowance of their own"):
+        kit.verify(kit.good() | {"approver.sig": approved})
+
+
+def test_ones_own_allowance_by_the_short_form_of_ones_key(kit):
+    owner = f"key {kit.signer('bea').key_id[:16]}"
+    approved = kit.approve(allowances=(allowance(owner, kit.now),))
+    with pytest.raises(VerificationRefused, match="approves an allowance of their own"):
+        kit.verify(kit.good() | {"approver.sig": approved})
+
+
+@pytest.mark.parametrize("owner", ["beatrice", "bea2", "Ann <ann@ships.example>"])
+def test_an_allowance_of_somebody_with_a_similar_name_is_accepted(kit, owner):
+    approved = kit.approve(allowances=(allowance(owner, kit.now),))
+    assert kit.verify(kit.good() | {"approver.sig": approved}).approvals
+
+
+@pytest.mark.parametrize("name", ["Ann", "ANN", " ann", "\N{FULLWIDTH LATIN SMALL LETTER A}nn"])
+def test_a_person_is_revoked_whatever_the_spelling(kit, name):
+    revoke_now(kit.home, revocation(kind="identity", what=name, reason="gone", at=kit.now))
+    with pytest.raises(VerificationRefused, match="identity revoked since"):
+        kit.verify(kit.good())
+
+
+def test_another_person_is_not_revoked_along(kit):
+    revoke_now(kit.home, revocation(kind="identity", what="anna", reason="gone", at=kit.now))
+    assert kit.verify(kit.good())
+
+
+def test_revoking_somebody_unknown_says_so(kit, capsys):
+    home = ["--home", str(kit.home), "revoke", "--reason", "gone", "--identity"]
+    assert run([*home, "nobody"]) == 0
+    assert "nobody in the installed trust" in " ".join(capsys.readouterr().err.split())
+    assert run([*home, "ANN"]) == 0
+    assert "nobody in the installed trust" not in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_lifting_by_a_clock_ahead_does_not_stop_the_next_emergency(kit):
+    ahead = revocation(
+        kind="identity", what="Ann", reason="found", at=kit.now + timedelta(days=365)
+    )
+
+    def lift(old):
+        lists = lifted(read_revocations(old["revocations.json"]), ahead)
+        return {**old, "revocations.json": write_revocations(lists)}
+
+    kit.change(lift)
+    kit.install()
+    trust = revoke_now(kit.home, revocation(kind="identity", what="ann", reason="x", at=kit.now))
+    assert trust.revoked("identity", "ann") is not None
+    with pytest.raises(VerificationRefused, match="identity revoked since"):
+        kit.verify(kit.good())
+
+
+def test_trust_installs_from_a_path_with_a_line_break(kit, tmp_path):
+    odd = tmp_path / "a\nb \N{RIGHT-TO-LEFT OVERRIDE}"
+    kit.set.directory.rename(odd)
+    assert kit.install(odd).version
