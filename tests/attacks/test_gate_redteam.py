@@ -117,6 +117,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "padding-elsewhere": (_padding(77, "<|pad|>"), "padding writes id 77"),
     "decoder-panics": (_tokenizer(_stripped), "library fails"),
     "growing-normalizer": (_growing("a" * 1000, 4), "times longer"),
+    "dropout": (_tokenizer(lambda v: v["model"].update(dropout=0.9)), "dropout 0.9"),
     "blank-letter": (_added("<|us\u115fer|>"), "U+115F"),
     "marked-letter": (_added("<|end|>\u0301"), "looks like"),
     "space-behind": (_added("<|assistant|> "), "looks like"),
@@ -154,6 +155,7 @@ ACCEPTED: dict[str, Change] = {
         lambda v: v["model"].update(merges=[" ".join(m) for m in v["model"]["merges"]])
     ),
     "other-end-of-text": _set("tokenizer_config.json", eos_token="<|user|>"),
+    "no-dropout": _tokenizer(lambda v: v["model"].update(dropout=0.0)),
     "padding": _padding(0, "<|pad|>"),
     "library's-default-padding": _padding(0, "[PAD]"),
     "added-marker": _added("<|tool|>"),

@@ -19,6 +19,7 @@ def problems_within(vocabulary: Vocabulary) -> Iterator[Problem]:
     """Yield what contradicts itself within one form."""
     yield from _unique(vocabulary)
     yield from _added(vocabulary)
+    yield from _steady(vocabulary)
     yield from _dense(vocabulary)
     yield from _unk(vocabulary)
     yield from _bytes_covered(vocabulary)
@@ -83,6 +84,13 @@ def _added(vocabulary: Vocabulary) -> Iterator[Problem]:
                 vocabulary.form,
                 f"added token {tok(token.content, token.id)} takes the id of {tok(own)}",
             )
+
+
+def _steady(vocabulary: Vocabulary) -> Iterator[Problem]:
+    """The same text gives the same ids: dropout is for training, and cuts at random."""
+    dropout = vocabulary.settings.get("dropout")
+    if dropout is not None and dropout != 0:
+        yield Problem(vocabulary.form, f"dropout {dropout!s:.20} cuts the same text differently")
 
 
 def _dense(vocabulary: Vocabulary) -> Iterator[Problem]:
