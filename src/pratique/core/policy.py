@@ -106,6 +106,11 @@ class ServeRules(BaseModel):
         "namespaces; seccomp is always required",
     )
     text_logging: Literal["off", "redacted"] = "off"
+    escrow: tuple[str, ...] = Field(
+        default=(),
+        description="age recipients (age1…) of auditors elsewhere: the redacted text is encrypted to "
+        "them, and nobody on this host can read it",
+    )
 
 
 class TrustRules(BaseModel):

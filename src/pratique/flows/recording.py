@@ -4,8 +4,6 @@ A verb that changes what is trusted (`seal`, `approve`, `admit`, `revoke`, `trus
 be recorded; looking (`vet`, `fetch`) and refusing go on, and say on stderr that the record is missing.
 """
 
-import getpass
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from pratique.core.ids import BundleId, CommitSha, Digest, RepoId, parse_digest
 from pratique.core.policy import Policy
 from pratique.errors import PratiqueError
 from pratique.ledger import open_ledger
+from pratique.ledger.account import who
 from pratique.ledger.events import (
     Admission,
     AliasMoved,
@@ -49,16 +48,6 @@ def recording(home: Path) -> Iterator[Write]:
     """
     with open_ledger(home) as ledger:
         yield ledger.append_batch
-
-
-def who() -> Line:
-    """Return the name of the account that runs this process: an aid to memory, not a proof."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = ""
-    printable = "".join(c for c in name if c.isprintable())[:64]
-    return Line(f"{printable or 'uid'} ({os.getuid()})")
 
 
 def vetting(verdict: Verdict, policy: Policy) -> list[Event]:

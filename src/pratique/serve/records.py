@@ -12,9 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Protocol
 
-from pratique.core.ids import BundleId
-from pratique.ledger.events import Count, Event, Line, Load, Remark, Request, RungLost, Unloaded
+from pratique.core.ids import BundleId, Digest
+from pratique.ledger.events import (
+    Count,
+    Event,
+    Line,
+    Load,
+    Remark,
+    Request,
+    RungLost,
+    TextLogging,
+    Unloaded,
+)
 from pratique.redact import Redacted, redact
+from pratique.serve.escrow import Escrow
 from pratique.serve.gateway.exchange import Exchange
 
 _MICRO: Final = 1_000_000
@@ -29,21 +40,27 @@ class Book(Protocol):
 
 
 class TextLog:
-    """Redacted prompts and answers, one JSON line each, mode 0600, appended whole."""
+    """Redacted prompts and answers, one JSON line each, mode 0600, appended whole.
 
-    def __init__(self, path: Path) -> None:
+    With an escrow the text of a line is encrypted to auditors elsewhere, and only they can read it.
+    """
+
+    def __init__(self, path: Path, escrow: Escrow | None = None) -> None:
+        self.escrow = escrow
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def write(self, request: str, caller: str, prompt: Redacted, answer: Redacted) -> None:
         """Write one line."""
+        text = {"prompt": prompt.text, "answer": answer.text}
+        if self.escrow is not None:
+            text = {"age": self.escrow.seal(json.dumps(text))}
         line = json.dumps(
             {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "request": request,
                 "caller": caller,
-                "prompt": prompt.text,
-                "answer": answer.text,
+                **text,
             },
             ensure_ascii=True,
         )
@@ -88,6 +105,13 @@ class Records:
                 measured=Count(measured),
                 skipped=tuple(Line(item[:200]) for item in skipped),
             )
+        )
+
+    def text_logging(self, *, on: bool, policy_digest: Digest, by: str) -> None:
+        """Record that (redacted) text is written from here on, or no longer, and by whom."""
+        escrow = self._texts is not None and self._texts.escrow is not None
+        self._book.append(
+            TextLogging(on=on, escrow=escrow, policy_digest=policy_digest, by=Line(by))
         )
 
     def rung_lost(self, rung: str, reason: str) -> None:

@@ -24,6 +24,8 @@ from pratique.fit import Calibration, Demand, LoadPlan, Machine, plan, read_mach
 from pratique.fit.machine import read_gpus
 from pratique.fit.plan import RungReport
 from pratique.ledger import open_ledger
+from pratique.ledger.account import who
+from pratique.serve.escrow import Escrow
 from pratique.serve.launch import Child, ConfinedLauncher, Model
 from pratique.serve.records import Records, TextLog
 from pratique.serve.supervisor import Supervisor
@@ -151,21 +153,37 @@ def opened(
         memory=machine.free,
         threads=machine.cpus,
     )
-    texts = TextLog(home / TEXT_LOG) if policy.serve.text_logging == "redacted" else None
-    with open_ledger(home) as ledger:
-        try:
-            yield Session(
-                admitted,
-                model,
-                planned,
-                limits,
-                wishes.task,
-                launcher,
-                Records(ledger, bundle_id=admitted.bundle_id, name=admitted.name, texts=texts),
-            )
-        finally:
-            if texts is not None:
-                texts.close()
+    with open_ledger(home) as ledger, _texts(home, policy) as texts:
+        records = Records(ledger, bundle_id=admitted.bundle_id, name=admitted.name, texts=texts)
+        with _said(records, policy):
+            yield Session(admitted, model, planned, limits, wishes.task, launcher, records)
+
+
+@contextlib.contextmanager
+def _texts(home: Path, policy: Policy) -> Iterator[TextLog | None]:
+    """Open the text log if the policy asks for one."""
+    if policy.serve.text_logging != "redacted":
+        yield None
+        return
+    escrow = Escrow(policy.serve.escrow) if policy.serve.escrow else None
+    texts = TextLog(home / TEXT_LOG, escrow)
+    try:
+        yield texts
+    finally:
+        texts.close()
+
+
+@contextlib.contextmanager
+def _said(records: Records, policy: Policy) -> Iterator[None]:
+    """Record that text is logged while it is, and by whom: a deliberate switch leaves a trace."""
+    if not records.keeps_text:
+        yield
+        return
+    records.text_logging(on=True, policy_digest=policy.digest, by=who())
+    try:
+        yield
+    finally:
+        records.text_logging(on=False, policy_digest=policy.digest, by=who())
 
 
 def still_admitted(admitted: AdmittedBundle, home: Path, policy: Policy) -> Callable[[], None]:
