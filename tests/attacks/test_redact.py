@@ -34,6 +34,9 @@ HOSTILE = {
     "number words": "one two ",
     "readable base64": "am9obkB4LmNvbSA= ",
     "address labels": "address: 1 A ",
+    "towns": "12345 A, ",
+    "labels without a space": "患者",
+    "table headings": "name,dob\n1,",
     "session ids": "sid=abc123;",
 }
 

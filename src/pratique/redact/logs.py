@@ -102,9 +102,19 @@ class Choke:
         handler = self.handler
 
         def call_handlers(_logger: logging.Logger, record: logging.LogRecord) -> None:
-            if record.levelno >= handler.level:
+            level: object = record.levelno  # makeLogRecord takes anything
+            if not isinstance(level, int) or level >= handler.level:
                 handler.handle(record)
 
+        original = logging.Handler.handle
+
+        def handle(self: logging.Handler, record: logging.LogRecord) -> bool | logging.LogRecord:
+            if isinstance(self, RedactingHandler):
+                return original(self, record)
+            return handler.handle(record)
+
+        # Loggers of a class of their own, and who calls a handler directly, come by here.
+        self._set(logging.Handler, "handle", handle)
         # Handlers come and go (uvicorn configures its own at start); the one call that all
         # records pass is Logger.callHandlers.
         self._set(logging.Logger, "callHandlers", call_handlers)

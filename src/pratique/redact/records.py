@@ -27,18 +27,23 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "color_message",
 }
 _QUERY = re.compile(
-    r"((?:[A-Za-z][A-Za-z0-9+.\-]{1,20}://|\"?(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|CONNECT|TRACE) +/)[^\s\"'?#<>]*)[?#][^\s\"'<>]*"
+    r"((?:[A-Za-z][A-Za-z0-9+.\-]{1,20}://|\"?(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS|CONNECT|TRACE) +/)[^\s\"'?#<>]*|(?<![^\s\"'(=])/[^\s\"'?#<>]*(?=\?[^\s\"'<>=]{1,100}=))[?#][^\s\"'<>]*"
 )
 _HEADER = re.compile(
     r"((?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|api-key)"
-    r"(\\?[\"']?\s*[:=,]\s*)([^\r\n]+)",
+    r"(\\?[\"']?\s*[:=,]\s*)([^\r\n]+(?:\r?\n[ \t]+[^\r\n]+)*)",
     re.IGNORECASE,
+)
+_HEADER_NAME = re.compile(
+    r"(?:proxy-)?authorization|(?:set-)?cookie|x-api-key|x-auth-token|api-key", re.IGNORECASE
 )
 _MAX_FRAMES = 40
 _MAX_CHAIN = 5
 _MAX_DEPTH = 4
 _MAX_ITEMS = 64
 _MAX_TEXT = 65_536
+_MAX_EXTRA = 131_072
+_PAIR = 2
 
 
 class ExceptionText(StrEnum):
@@ -46,6 +51,18 @@ class ExceptionText(StrEnum):
 
     OURS = "ours"
     REDACTED = "redacted"
+
+
+class _Room:
+    """How many characters the fields of one record may still have, all together."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_EXTRA
+
+    def takes(self, text: str) -> bool:
+        """Say whether ``text`` still fits, and count it."""
+        self._left -= len(text)
+        return self._left >= 0
 
 
 class RecordRenderer:
@@ -60,12 +77,10 @@ class RecordRenderer:
 
     def line(self, record: logging.LogRecord) -> str:
         """Return the record as one line, without the newline at its end."""
-        event: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": self.text(str(record.levelname)),
-            "logger": self.text(str(record.name)),
-        }
+        event: dict[str, Any] = {"time": _time(record)}
         try:
+            event["level"] = self.text(str(record.levelname))
+            event["logger"] = self.text(str(record.name))
             self._fill(event, record)
         except Exception:  # noqa: BLE001  the seam: a record that cannot be rendered is withheld
             event["message"] = "[WITHHELD:error]"
@@ -82,32 +97,41 @@ class RecordRenderer:
         event["message"] = self.text(_message(record))
         extra = {k: v for k, v in vars(record).items() if k not in _STANDARD}
         if extra:
-            event["extra"] = self._value("", extra, 0)
+            event["extra"] = self._value("", extra, 0, _Room())
         if record.exc_info and record.exc_info[1] is not None:
             event["exception"] = self._chain(record.exc_info[1])
         elif record.exc_text:
             event["exception"] = "[WITHHELD:exception text]"
         if record.stack_info:
-            event["stack"] = _stack_places(record.stack_info)
+            event["stack"] = [self.text(p) for p in _stack_places(record.stack_info)]
 
-    def _value(self, key: str, value: object, depth: int) -> object:
+    def _value(self, key: str, value: object, depth: int, room: "_Room") -> object:
         """Redact a value in the light of its key: ``password`` beside it says what it is."""
         if value is None or isinstance(value, bool):
             return value
         if depth >= _MAX_DEPTH:
             return "[WITHHELD:too-deep]"
         if isinstance(value, Mapping):
-            items = list(value.items())[:_MAX_ITEMS]
-            return {self.text(str(k)): self._value(str(k), v, depth + 1) for k, v in items}
+            items = [(_plain(k), v) for k, v in list(value.items())[:_MAX_ITEMS]]
+            return {self.text(k): self._value(k, v, depth + 1, room) for k, v in items}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [self._value(key, v, depth + 1) for v in list(value)[:_MAX_ITEMS]]
+            return self._several(key, list(value)[:_MAX_ITEMS], depth + 1, room)
         if isinstance(value, BaseException):
             return self._exception(value)
         if isinstance(value, float) and not math.isfinite(value):
             return str(value)
-        plain = value if isinstance(value, str) else str(value)
-        redacted = self._beside(key, plain)
+        plain = _plain(value)
+        if not room.takes(plain):
+            return "[WITHHELD:too-long]"
+        redacted = "[SECRET]" if _HEADER_NAME.fullmatch(key) else self._beside(key, plain)
         return value if isinstance(value, (int, float)) and redacted == plain else redacted
+
+    def _several(self, key: str, values: list[object], depth: int, room: "_Room") -> object:
+        """Redact a sequence; of a pair, the first names the second, as in lists of headers."""
+        if len(values) == _PAIR and isinstance(values[0], (str, bytes)):
+            key = _plain(values[0])
+            return [self.text(key), self._value(key, values[1], depth, room)]
+        return [self._value(key, v, depth, room) for v in values]
 
     def _beside(self, key: str, plain: str) -> str:
         alone = self.text(plain)
@@ -139,7 +163,7 @@ class RecordRenderer:
         shown: dict[str, Any] = {
             "type": self.text(f"{kind.__module__}.{kind.__qualname__}"),
             "text": self._words(error),
-            "at": [f"{f.filename}:{f.lineno} {f.name}" for f in frames],
+            "at": [self.text(f"{f.filename}:{f.lineno} {f.name}") for f in frames],
         }
         if isinstance(error, BaseExceptionGroup):
             shown["group"] = [self._exception(e) for e in error.exceptions[:_MAX_CHAIN]]
@@ -155,6 +179,22 @@ class RecordRenderer:
         if self._exceptions is ExceptionText.REDACTED:
             return self.text(str(error))
         return "[WITHHELD:exception text]"
+
+
+def _time(record: logging.LogRecord) -> str:
+    """Return when the record was made; now, where it carries no such time."""
+    try:
+        moment = datetime.fromtimestamp(record.created, UTC)
+    except Exception:  # noqa: BLE001  a hostile record: not a number, or beyond the calendar
+        moment = datetime.now(UTC)
+    return moment.isoformat(timespec="milliseconds")
+
+
+def _plain(value: object) -> str:
+    """Return a value as text; bytes as what they say, for ``b'…'`` hides where a word begins."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "replace")
+    return str(value)
 
 
 def _message(record: logging.LogRecord) -> str:

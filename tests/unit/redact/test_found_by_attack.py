@@ -36,6 +36,8 @@ def redactor():
         ("ist unter 0356990003 erreichbar", "0356990003"),
         ("my email is smithandrew AT example [dot] org", "smithandrew"),
         ("born MDMuMDMuODE=", "MDMuMDMu"),
+        ("Mi teléfono es +34 887 90 06 33.Call me", "887 90 06 33"),
+        ("tel. +420 794 697 103U", "794 697 103"),
     ],
 )
 def test_is_hidden(redactor, text, hidden):
@@ -62,3 +64,16 @@ def test_is_hidden(redactor, text, hidden):
 )
 def test_stays(redactor, text):
     assert redactor.redact(text).text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DNI es 12345678Z. Es +34 921 130 097.X",
+        "CPF 123.456.789-09, 12 9267-9581",
+        "MRN 123456 55 1234",
+    ],
+)
+def test_a_token_ends_the_reach_of_the_word_before_it(redactor, text):
+    once = redactor.redact(text).text
+    assert redactor.redact(once).text == once

@@ -220,6 +220,7 @@ def test_a_stream_that_fails_prints_nothing_elsewhere(capfd):
 def test_remove_puts_everything_back(stream):
     before = (
         logging.Logger.callHandlers,
+        logging.Handler.handle,
         sys.excepthook,
         threading.excepthook,
         warnings.showwarning,
@@ -228,6 +229,7 @@ def test_remove_puts_everything_back(stream):
         assert logging.Logger.callHandlers is not before[0]
     assert before == (
         logging.Logger.callHandlers,
+        logging.Handler.handle,
         sys.excepthook,
         threading.excepthook,
         warnings.showwarning,
@@ -256,3 +258,71 @@ def test_a_burst_too_long_is_withheld(choke, stream):
     os.close(writer)
     drain.join()
     assert events(stream)[-1]["message"] == "[WITHHELD:too-long]"
+
+
+def test_headers_in_any_container(choke, stream):
+    headers = {"Authorization": "Bearer plum", b"Cookie": b"a=plum"}
+    pairs = [("X-Api-Key", "plum"), (b"set-cookie", b"a=plum")]
+    logging.getLogger("x").info(
+        "m", extra={"one": headers, "two": pairs, "three": b"mail " + MAIL.encode()}
+    )
+    assert "plum" not in stream.getvalue()
+    assert events(stream)[0]["extra"]["three"] == "mail [EMAIL]"
+
+
+def test_a_folded_header_goes_whole(choke, stream):
+    logging.getLogger("x").info("Authorization: Basic\n plum\nnext")
+    assert events(stream)[0]["message"] == "Authorization: [SECRET]\nnext"
+
+
+def test_the_query_of_a_bare_path(choke, stream):
+    logging.getLogger("x").info("request /v1/x?prompt=plum failed; is /etc/hosts there?")
+    message = events(stream)[0]["message"]
+    assert message == "request /v1/x?query-removed failed; is /etc/hosts there?"
+
+
+def test_places_are_redacted(choke, stream):
+    try:
+        exec(compile("1/0", f"/home/{MAIL}/a.py\n\x1b", "exec"))
+    except ZeroDivisionError:
+        logging.getLogger("x").exception("m")
+    record = logging.makeLogRecord({"stack_info": f'File "/{MAIL}", line 3, in f'})
+    logging.getLogger("x").handle(record)
+    assert len(events(stream)) == 2
+
+
+@pytest.mark.parametrize("created", [float("nan"), 1e30, MAIL, None])
+def test_a_record_with_an_impossible_time_is_still_written(choke, stream, created):
+    logging.getLogger("x").handle(logging.makeLogRecord({"created": created, "msg": MAIL}))
+    assert events(stream)[0]["message"] == "[EMAIL]"
+
+
+def test_a_hostile_level_name_is_withheld(choke, stream):
+    class Hostile:
+        def __str__(self):
+            raise RuntimeError(MAIL)
+
+    logging.getLogger("x").handle(logging.makeLogRecord({"levelname": Hostile()}))
+    assert events(stream)[0]["message"] == "[WITHHELD:error]"
+
+
+def test_many_long_fields_cost_no_more_than_one_record_may(choke, stream):
+    extra = {f"k{i}": "4 " * 20_000 for i in range(40)}
+    logging.getLogger("x").info("m", extra=extra)
+    fields = events(stream)[0]["extra"]
+    assert sum(v == "[WITHHELD:too-long]" for v in fields.values()) == 37
+
+
+def test_handlers_called_directly_and_loggers_of_their_own_class(choke, stream):
+    other = io.StringIO()
+    handler = logging.StreamHandler(other)
+
+    class Stubborn(logging.Logger):
+        def callHandlers(self, record):
+            handler.handle(record)
+
+    Stubborn("stubborn").warning(MAIL)
+    handler.handle(logging.makeLogRecord({"msg": MAIL}))
+    logging.lastResort.handle(logging.makeLogRecord({"msg": MAIL, "levelno": 40}))
+    assert other.getvalue() == ""
+    assert [e["message"] for e in events(stream)] == ["[EMAIL]"] * 3

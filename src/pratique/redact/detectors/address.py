@@ -280,8 +280,14 @@ _LEADING = Pattern(
 )
 
 
+_MAX_ASKED, _FAR = 2000, 80
+
+
 def _reach(view: View, end: int) -> int:
     """Walk on over flat, postcode, town, state and country."""
+    asked = view.memo[_reach] = view.memo.get(_reach, 0) + 1
+    if asked > _MAX_ASKED:  # no letter has so many addresses: take more, not longer
+        return min(end + _FAR, len(view.skeleton))
     at = end
     for _ in range(MAX_SEGMENTS):
         while view.skeleton[at : at + 2] in {b" ,", b",,"}:

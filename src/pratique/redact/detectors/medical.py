@@ -24,7 +24,7 @@ _NUMBER = Pattern(
     ignore_case=True,
 )
 _GAP = Pattern(
-    r"[^\n\d]{0,28}?[^A-Za-z0-9]([A-Z]{0,5}[\-/]?\d[A-Z0-9]*(?:[\-/ ]\d[A-Z0-9]*)*)(?:[^A-Za-z0-9]|$)"
+    r"[^\n\d\]]{0,28}?[^A-Za-z0-9]([A-Z]{0,5}[\-/]?\d[A-Z0-9]*(?:[\-/ ]\d[A-Z0-9]*)*)(?:[^A-Za-z0-9]|$)"
 )
 _MARKED = Pattern(
     r"(?:^|[^A-Za-z0-9])((?:MRN|PAT|PID|HN|EMR|EHR|NHI|UHID|MED|PT)[\-_#/]{1,2}[A-Z]{0,3}-?\d[A-Z0-9\-]{4,14})(?:[^A-Za-z0-9]|$)",

@@ -32,7 +32,7 @@ _AFTER = Pattern(
     ignore_case=True,
 )
 _GAP = Pattern(
-    r"[^\n\d]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)"
+    r"[^\n\d\]]{0,30}?([A-Z]{0,3}\d[A-Z0-9]*(?:[ \-./]\d[A-Z0-9]*)*(?:-[A-Z0-9]{1,2})?)(?:[^A-Za-z0-9]|$)"
 )
 _ONLY_CAPITALS = frozenset(
     b"sin fin pan run pis rc cf rg nip nin taj afm tin rut ni ic nik dl".split()

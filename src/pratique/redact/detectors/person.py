@@ -227,12 +227,16 @@ def _introduced(view: View) -> Iterator[tuple[int, int]]:
 
 
 def _labelled(view: View) -> Iterator[tuple[int, int]]:
-    for start, end in LABELS.hits(view):
+    hits = LABELS.hits(view)
+    starts = {start for start, _ in hits}
+    for start, end in hits:
         separator = SEPARATOR.at(view, end)
         foreign = view.skeleton[end - 1] == 0x82
         if not separator and not foreign:
             continue
         at = separator.end() if separator else end + (view.skeleton[end : end + 1] == b" ")
+        if foreign and at in starts:
+            continue  # the label that follows has the name
         word = view.skeleton[start:end].lower()
         quoted = separator is not None and view.skeleton[at - 1 : at] in {b'"', b"'"}
         mark = separator.group() if separator else b""

@@ -139,6 +139,8 @@ def _is_glued(view: View, start: int, end: int) -> bool:
         return not _WORDS.before(view, start, 3)
     if before == b"-" and skeleton[start - 2 : start - 1].isalnum():
         return True
+    if skeleton[start : start + 1] == b"+" or _WORDS.before(view, start, 12) is not None:
+        return False  # announced: what touches its end is the next sentence
     if after[:1].isalpha() and after[:1] != b"\x82" and after[:1].lower() not in {b"x", b"e"}:
         return True
     return after[:1] in {b"_", b"%", b"@", b"$"} or (
