@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+from pratique.admit.load import open_admitted
 from pratique.attest.install import revoke_now
 from pratique.attest.revoking import lifted, revocation
 from pratique.attest.trustfile import read_revocations, write_revocations
 from pratique.cli.main import run
 from pratique.core.policy import Allowance
 from pratique.errors import VerificationRefused
+from pratique.store import content
+from tests.support.bundles import FIPS, NOW, POLICY, make_world
 from tests.support.trustkit import Kit, digest, disk_without_waiting
 
 __all__ = ["disk_without_waiting"]  # a fixture, used by being here
@@ -20,6 +23,11 @@ def kit(tmp_path):
     kit = Kit(tmp_path).init()
     kit.install()
     return kit
+
+
+@pytest.fixture
+def world(tmp_path):
+    return make_world(tmp_path / "world")
 
 
 def allowance(owner, now):
@@ -103,3 +111,31 @@ def test_trust_installs_from_a_path_with_a_line_break(kit, tmp_path):
     odd = tmp_path / "a\nb \N{RIGHT-TO-LEFT OVERRIDE}"
     kit.set.directory.rename(odd)
     assert kit.install(odd).version
+
+
+def test_chunk_digests_that_admission_did_not_compare_are_never_relied_on(world, monkeypatch):
+    # Under fips nobody hashes with BLAKE3, so a vetter could have signed chunk digests of other bytes.
+    world.admit(world.bundle(), policy=FIPS)
+
+    def never(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(content, "_chunk_digest", never)
+    assert open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+
+
+def test_undoing_an_admission_is_on_the_record(world, capsys):
+    world.admit(world.bundle())
+    home = ["--home", str(world.home)]
+    assert run([*home, "gc", "--forget", "tiny"]) == 0
+    assert run([*home, "log", "show", "--last", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "what=admission" in said
+    assert "gc --forget" in said
+
+
+def test_a_name_no_file_system_takes_is_refused_in_two_lines(tmp_path, capsys):
+    assert run(["--home", str(tmp_path / "h"), "show", "x" * 5000]) == 7
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["refused", "hint"]
+    assert len(lines[0]) < 600

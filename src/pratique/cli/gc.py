@@ -14,13 +14,16 @@ def command(context: Context, *, forget: tuple[str, ...], as_json: bool) -> None
 
     Waits until nobody is admitting or loading. A model that is being served keeps its open files.
     """
+    from pratique.flows import recording
     from pratique.store import records, upkeep
     from pratique.store.cas import open_store
 
     store = open_store(context.home)
     for reference in forget:
         record = records.resolve(store, reference)
-        upkeep.forget(store, record)
+        with recording.recording(context.make_home()) as write:
+            upkeep.forget(store, record)
+            write([recording.revoked("admission", record.bundle_id, "gc --forget")])
         context.err.print(f"forgot {record.label}", markup=False)
     done = upkeep.collect(store)
     if as_json:

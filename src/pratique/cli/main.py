@@ -50,6 +50,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 # Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
 _RECORDED: Final = frozenset("fetch seal approve verify admit serve generate chat".split())
 _TALKS: Final = frozenset("serve generate chat".split())
+_MAX_WHAT: Final = 500
 _UNRECORDED: Final = frozenset({UsageError.exit_code, LedgerNotIntact.exit_code})
 
 
@@ -144,7 +145,10 @@ def run(args: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 7
     except OSError as error:
-        _say(f"{error.strerror or 'I/O error'}: {error.filename or ''}".rstrip(": "), "")
+        _say(
+            f"{error.strerror or 'I/O error'}: {error.filename or ''}".rstrip(": ")[:_MAX_WHAT],
+            "check the path, who may read and write there, and the space left; then run it again",
+        )
         return 7
     except Exception as error:
         if os.environ.get("PRATIQUE_TRACEBACK"):
