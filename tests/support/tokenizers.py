@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+
 from tests.support.models import write_model, write_tokenizer
 
 Edit = Callable[[Path], str]
@@ -474,6 +475,24 @@ def unknown_entry(directory: Path) -> str:
     return "hook"
 
 
+def truncated(directory: Path) -> str:
+    with edit(directory, "tokenizer.json") as t:
+        t["truncation"]["max_length"] = 1
+    return "cuts every text to 1"
+
+
+def eos_suppressed(directory: Path) -> str:
+    with edit(directory, "generation_config.json") as c:
+        c["suppress_tokens"] = [3, c["eos_token_id"]]
+    return "is suppressed"
+
+
+def eos_a_bad_word(directory: Path) -> str:
+    with edit(directory, "generation_config.json") as c:
+        c["bad_words_ids"] = [[c["eos_token_id"]]]
+    return "is suppressed"
+
+
 def template(text: str, word: str) -> Edit:
     def change(directory: Path) -> str:
         (directory / "chat_template.jinja").write_text(text, encoding="utf-8")
@@ -523,6 +542,9 @@ TAMPERED: tuple[tuple[Base, Edit, str], ...] = (
     ),
     (byte_bpe, template("{{ raise_exception('no') }}", "does not render"), "template-dead"),
     (fallback_bpe, fallback_byte_missing, "fallback-byte"),
+    (byte_bpe, eos_suppressed, "eos-suppressed"),
+    (byte_bpe, eos_a_bad_word, "eos-a-bad-word"),
+    (minilm, truncated, "truncated-to-one"),
     (minilm, minilm_maps_disagree, "minilm-maps"),
     (minilm, txt_swapped, "txt-swapped"),
     (minilm, txt_duplicate, "txt-duplicate"),

@@ -7,7 +7,7 @@ import click
 from pratique.cli.context import Context, pass_context, print_json
 
 
-@click.command("convert")
+@click.command("convert", epilog="Example:  pratique convert ./old-model --policy team.toml")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "-o",

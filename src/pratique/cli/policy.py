@@ -8,7 +8,7 @@ import click
 from pratique.cli.context import Context, pass_context, print_json
 
 
-@click.group("policy")
+@click.group("policy", epilog="Example:  pratique policy check team.toml")
 def command() -> None:
     """Check, print and explain policies."""
 

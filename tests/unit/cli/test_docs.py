@@ -20,7 +20,7 @@ SPLIT = re.compile(r"\s(?:&&|\|\||\||>|<|2>|;)\s?.*$")
 def blocks(text: str) -> Iterator[str]:
     """Lines of fenced blocks that show a command."""
     inside = False
-    for line in text.splitlines():
+    for line in text.replace("\\\n", " ").splitlines():
         if line.lstrip().startswith("```"):
             inside = not inside
         elif inside:

@@ -20,7 +20,10 @@ _REMEDY: Final = (
 _INJECTED: Final = re.compile(
     r"(?i)\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}\b(?:previous|prior|above|earlier|system|"
     r"instructions?|rules?|guidelines|safety|user(?:'s)?)\b|"
-    r"\b(?:do not|don't|never)\b[^.\n]{0,30}\b(?:tell|reveal|mention|disclose|inform)\b|"
+    r"\b(?:do not|don't|never)\b[^.\n]{0,30}\b(?:tell|inform|warn|alert)\b|"
+    r"\b(?:do not|don't|never)\b[^.\n]{0,30}\b(?:reveal|mention|disclose)\b[^.\n]{0,20}(?:\bthat\b|"
+    r"\b(?:instruction|rule|prompt|message|sponsor|note|secret|command)s?\b|\bto (?:the |any|your )?(?:user|one|human)|"
+    r"\bthis\b(?! information))|"
     r"\bwithout (?:telling|informing|notifying|mentioning)\b|\bsecretly\b|\bcovertly\b|\bexfiltrat|"
     r"\bno (?:restrictions|limits|filters?|safety)\b|\bunrestricted\b|\buncensored\b|\bjailbreak|\bdeveloper mode\b|"
     r"\bback ?door|\balways (?:recommend|append|insert|praise|promote|mention|suggest|claim|end (?:your|with|by|every))\b|"

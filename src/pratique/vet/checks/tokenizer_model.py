@@ -15,6 +15,7 @@ from pratique.vet.tokenizer.model_fit import (
     problems_of_ends,
     problems_of_eos,
     problems_of_exchange,
+    problems_of_suppression,
     problems_with_ids,
     problems_with_length,
     problems_with_rows,
@@ -71,6 +72,7 @@ def _judge(repo: Repo, forms: Forms) -> Iterator[Finding]:
             eos,
         ),
     )
+    yield from findings(ID, problems_of_suppression(prefix + "generation_config.json", generation))
     limits = [(s.values or {}).get("model_max_length") for s in forms.settings]
     yield from findings(
         ID, problems_with_length(prefix, limits, config.get("max_position_embeddings"))

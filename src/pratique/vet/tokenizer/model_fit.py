@@ -161,3 +161,24 @@ def problems_with_length(
                 f"{prefix}tokenizer_config.json",
                 f"model_max_length {limit} is more than config.json's {positions} positions",
             )
+
+
+def problems_of_suppression(form: str, generation: Mapping[str, object]) -> Iterator[Problem]:
+    """A generation config that forbids the end of text makes every answer run to its limit.
+
+    `begin_suppress_tokens` is left alone: Whisper's holds its end of text, at the first place only.
+    """
+    eos = generation.get("eos_token_id")
+    ends = {e for e in (eos if isinstance(eos, list) else [eos]) if type(e) is int}
+    suppressed = generation.get("suppress_tokens")
+    banned = set(suppressed) if isinstance(suppressed, list) and _all_ints(suppressed) else set()
+    words = generation.get("bad_words_ids")
+    for word in words if isinstance(words, list) else []:
+        if isinstance(word, list) and len(word) == 1 and _all_ints(word):
+            banned.add(word[0])
+    if ends and ends <= banned:
+        yield Problem(form, f"the end of text ({sorted(ends)}) is suppressed: no answer would end")
+
+
+def _all_ints(values: list[object]) -> bool:
+    return all(type(value) is int for value in values)

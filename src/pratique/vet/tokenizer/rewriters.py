@@ -42,6 +42,8 @@ _PLAIN: Final[dict[str, frozenset[str]]] = {
     "decoder": frozenset("ByteLevel WordPiece Metaspace ByteFallback Fuse BPEDecoder CTC".split()),
     "post_processor": frozenset({"ByteLevel"}),
 }
+# Published tokenizers that truncate at all do so at 128 tokens and more.
+_SHORTEST: Final = 8
 _SPACES: Final = frozenset({" ", "▁", "\xa0", "\n", "\t", "\r", "Ġ", "Ċ"})
 # Quotes that ALBERT's and XLNet's converters turn into plain ones.
 _QUOTES: Final = frozenset({("``", '"'), ("''", '"')})
@@ -75,6 +77,9 @@ def problems_of_pipeline(vocabulary: Vocabulary) -> Iterator[Problem]:
             yield from _walk(vocabulary, where, value, 0)
     if steps.charsmap:
         yield from _charsmap(vocabulary, steps.charsmap)
+    limit = steps.truncation.get("max_length") if isinstance(steps.truncation, dict) else None
+    if isinstance(limit, int) and limit < _SHORTEST:
+        yield Problem(vocabulary.form, f"truncation cuts every text to {limit} tokens")
 
 
 def _walk(vocabulary: Vocabulary, where: str, value: object, depth: int) -> Iterator[Problem]:
