@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from tests.support.ledgers import request, signer
 
 from pratique.ledger.folder import Folder
 from pratique.ledger.ledger import Ledger, Settings, chain_of
 from pratique.ledger.verify import State, records, verify
+from tests.support.ledgers import request, signer
 
 ROUNDS_OF_ONE_LOG = 10
 

@@ -8,7 +8,6 @@ import pytest
 import rfc8785
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from tests.support.ledgers import HEX, open_log, private_key, request, write_log
 
 from pratique.errors import FormatError, PratiqueError
 from pratique.ledger import merkle
@@ -19,6 +18,7 @@ from pratique.ledger.note import Checkpoint, LogKey, parse_checkpoint, sign_note
 from pratique.ledger.proof import prove
 from pratique.ledger.record import Chain, canonical, parse, render
 from pratique.ledger.verify import State, verify
+from tests.support.ledgers import HEX, open_log, private_key, request, write_log
 
 EVENTS = 24
 SIZE = 20  # of the checkpoint kept elsewhere: four events came after it
