@@ -53,7 +53,7 @@ _ARTICLES = frozenset(
     b"le la les el los las il lo gli der die das den dem de het een un une uno una".split()
 )
 ALSO_NAMES = frozenset(
-    b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks".split()
+    b"an so le hai ho my may king church hall park young long black white green brown rich march price west north day page field wood woods stone bush hill rose little good small key bell banks marks jenkins max".split()
 )
 
 

@@ -20,7 +20,7 @@ _WORDS = Keywords(
     "sms", "text me", "text her", "text him", "text us", "text them", "text", "txt", "number is", "my number", "my new number", "new number", "her number", "his number", "your number", "our number", "cell number", "contact number", "line is", "office line", "direct line", "line", "dial", "ring", "reach", "reached", "contact", "hotline", "landline", "handset", "phone no", "voicemail", "signal", "telegram", "viber",
     "telefon", "telefonnummer", "telefonnr", "handy", "handynummer", "festnetz", "ruf", "rufnummer", "anrufen", "ruf mich", "erreichbar", "erreichen", "durchwahl",
     "telephoner", "portable", "appelez", "appeler", "appelle", "telecopie", "joignable", "joindre", "numero de telephone", "gsm",
-    "telefono", "movil", "celular", "llamar", "llame", "llama", "llamame", "telf", "tlf", "cel", "fijo", "cellulare", "chiamare", "chiamami", "chiama", "recapito", "telefone", "telemovel", "ligue", "ligar", "zap", "fone",
+    "telefono", "movil", "celular", "llamar", "llame", "llama", "llamame", "telf", "tlf", "cel", "fijo", "cellulare", "chiamare", "chiami", "chiamami", "chiama", "recapito", "telefone", "telemovel", "ligue", "ligar", "zap", "fone",
     "telefoon", "telefoonnummer", "mobiel", "bel", "bellen", "bereikbaar", "telefonu", "komorka", "komorkowy", "zadzwon", "dzwonic", "zadzwonic", "mobilni", "mobilny", "zavolejte", "volejte",
     "puhelin", "puh", "puhelinnumero", "soita", "ring meg", "telefonszam", "hivjon", "mobiltelefonszam", "telefonu", "cep", "ara", "arayin", "cep telefonu", "gsm no", "telepon", "hp", "nomor", "dien thoai", "sdt", "di dong", "simu",
     "телефон", "телефона", "телефону", "тел", "моб", "мобильный", "звоните", "позвоните", "позвони", "звонить", "сотовый", "номер телефона", "факс", "мобільний", "телефонуйте",
@@ -200,7 +200,7 @@ def _national(view: View, digits: str, sizes: tuple[int, ...], start: int, end: 
     if sizes in _NANP or sizes in {(1, 3, 3, 4), (3, 3, 3, 4)}:
         if sizes == (3, 3, 4):
             return text[:1] == b"(" or b"-" in text or b"." in text or digits[0] in "23456789"
-        return digits[0] == "1" or digits[:3] == "001"
+        return digits[0] in "18" or digits[:3] == "001"
     if b"," in text or b"*" in text or b"_" in text or b"\x01" in text:
         return False
     if len(sizes) == 1:
