@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from pratique.admit.admit import Naming
 from pratique.admit.load import open_admitted
 from pratique.attest.install import revoke_now
 from pratique.attest.revoking import lifted, revocation
@@ -139,3 +140,13 @@ def test_a_name_no_file_system_takes_is_refused_in_two_lines(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0].strip() for line in lines] == ["refused", "hint"]
     assert len(lines[0]) < 600
+
+
+def test_losing_the_record_of_what_a_name_points_at_does_not_open_the_way_back(world):
+    old, new = world.bundle("one"), world.bundle("two", {"config.json": b"{}"})
+    held = world.admit(new, Naming(alias="m"))
+    (world.home / "store" / "admissions" / f"{held.bundle_id}.json").unlink()
+    with pytest.raises(VerificationRefused, match="has lost its record"):
+        world.admit(old, Naming(alias="m"))
+    world.admit(new, Naming(alias="m"))  # heals
+    assert world.admit(old, Naming(alias="m2"))

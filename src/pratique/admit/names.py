@@ -15,14 +15,21 @@ def next_alias(
     """Return the name after it was pointed at `new`.
 
     `current` is the name as it is, `held` the record of the bundle it points at. A bundle is older
-    if its commit is (where both were proven), or if its snapshot was taken earlier.
+    if its commit is (where both were proven), or if its snapshot was taken earlier; where `held` is
+    missing nobody can tell, which counts as older.
 
     Raises VerificationRefused if `new` is older and no `rollback` reason is given.
     """
     if current is not None and current.bundle_id == new.bundle_id:
         return current
-    back = held is not None and is_older(new, held)
+    back = current is not None and (held is None or is_older(new, held))
     if back and not rollback:
+        if held is None:
+            raise VerificationRefused(
+                f"what {name} points at now has lost its record, so nothing shows that "
+                f"{new.label} is not older",
+                hint='admit that bundle again first, or give --rollback "REASON"',
+            )
         raise VerificationRefused(
             f"{new.label} is older than what {name} points at now",
             hint='give --rollback "REASON" to go back on purpose, or another name with --as',

@@ -34,6 +34,13 @@ def refuse_unless(condition: object, why: str) -> None:
         raise Refused(why)
 
 
+def unambiguous(pairs: "list[tuple[str, object]]") -> "dict[str, object]":
+    """Make an object of its members; one name given twice would mean two things to two readers."""
+    found = dict(pairs)
+    refuse_unless(len(found) == len(pairs), "a name stands twice in one object")
+    return found
+
+
 def unbase64(text: str) -> bytes:
     """Decode canonical base64."""
     try:
@@ -139,13 +146,13 @@ def main(arguments: "list[str] | None" = None) -> int:
             with Path(chosen.proof).open("rb") as file:
                 data = file.read(MAX_BYTES + 1)
         refuse_unless(len(data) <= MAX_BYTES, "the proof is too long")
-        proof = json.loads(data.decode("utf-8"))
+        proof = json.loads(data.decode("utf-8"), object_pairs_hook=unambiguous)
     except (OSError, ValueError, RecursionError, Refused) as error:
         sys.stderr.write(f"unreadable: {type(error).__name__}: {chosen.proof!a}\n")
         return 5
     try:
         number, size, event = check(proof, chosen.key)
-        shown = json.dumps(json.loads(event), ensure_ascii=True)
+        shown = json.dumps(json.loads(event, object_pairs_hook=unambiguous), ensure_ascii=True)
     except (Refused, ValueError, RecursionError) as error:
         sys.stderr.write(f"refused: {error}\n" if isinstance(error, Refused) else "refused\n")
         return 11

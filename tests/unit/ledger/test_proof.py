@@ -157,3 +157,11 @@ def test_what_is_no_proof_is_unreadable(tmp_path, content, capsys):
 
 def test_what_is_not_there_is_unreadable(tmp_path):
     assert offline_verifier.main([str(tmp_path / "absent")]) == 5
+
+
+def test_a_name_that_stands_twice_is_no_proof(folder, tmp_path, capsys):
+    text = json.dumps(prove(folder, 7))
+    path = tmp_path / "proof.json"
+    path.write_text(text.replace("{", '{"number": 8, ', 1), encoding="utf-8")
+    assert offline_verifier.main([str(path)]) == 5
+    assert "unreadable" in capsys.readouterr().err
