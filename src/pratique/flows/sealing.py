@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ from pratique.seal.staging import refuse_existing
 from pratique.store.quarantine import hash_tree, open_snapshot, read_document
 from pratique.vet.roles import Role, role_of
 
+VERIFIER: Final = "offline_verifier.py"
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 _NEVER_LOADED: Final = frozenset(
     {Role.FOREIGN, Role.EVENTS, Role.CACHE, Role.NOTEBOOK, Role.SCRIPT, Role.MEDIA}
@@ -175,6 +177,8 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
         "findings.sarif": sarif_json(verdict),
         "mlbom.cdx.json": mlbom(snapshot, clock),
         "report.html": html_report(report),
+        # An auditor can check a ledger proof with this file and `cryptography` alone, years later.
+        VERIFIER: (resources.files("pratique.ledger") / VERIFIER).read_bytes(),
         **{name: text.encode() for name, text in verdict.evidence},
     }
 

@@ -23,7 +23,7 @@ from pratique.errors import PolicyError, ServeError
 from pratique.fit import Calibration, Demand, LoadPlan, Machine, plan, read_machine, read_shape
 from pratique.fit.machine import read_gpus
 from pratique.fit.plan import RungReport
-from pratique.ledger import open_ledger
+from pratique.ledger import open_ledger_apart
 from pratique.ledger.account import who
 from pratique.serve.escrow import Escrow
 from pratique.serve.launch import Child, ConfinedLauncher, Model
@@ -153,7 +153,7 @@ def opened(
         memory=machine.free,
         threads=machine.cpus,
     )
-    with open_ledger(home) as ledger, _texts(home, policy) as texts:
+    with open_ledger_apart(home) as ledger, _texts(home, policy) as texts:
         records = Records(ledger, bundle_id=admitted.bundle_id, name=admitted.name, texts=texts)
         with _said(records, policy):
             yield Session(admitted, model, planned, limits, wishes.task, launcher, records)
