@@ -150,3 +150,15 @@ def test_losing_the_record_of_what_a_name_points_at_does_not_open_the_way_back(w
         world.admit(old, Naming(alias="m"))
     world.admit(new, Naming(alias="m"))  # heals
     assert world.admit(old, Naming(alias="m2"))
+
+
+def test_a_tampered_log_does_not_keep_a_model_from_being_stopped(world, capsys):
+    admitted = world.admit(world.bundle())
+    home = ["--home", str(world.home)]
+    assert run([*home, "revoke", "0" * 64, "--reason", "begins the log"]) == 0
+    segment = next((world.home / "ledger" / "segments").glob("*.jsonl"))
+    segment.write_bytes(b"")
+    assert run([*home, "revoke", admitted.bundle_id, "--reason", "poisoned"]) == 15
+    assert "all the same" in capsys.readouterr().err
+    with pytest.raises(VerificationRefused, match="poisoned"):
+        open_admitted(world.home, "tiny", now=NOW, policy=POLICY)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import click
 
 from pratique.cli.context import Context, pass_context
-from pratique.errors import UnreadableInput, UsageError
+from pratique.errors import PratiqueError, UnreadableInput, UsageError
 
 
 @click.command(epilog="Example:  pratique revoke sample@0a1b2c3d --reason 'poisoned upstream'")
@@ -56,9 +56,16 @@ def command(
         entry = Revocation.model_validate({"kind": kind, "id": target, "at": now, "reason": reason})
     except ValidationError as error:
         raise UsageError("the name or the reason is not plain text on one line") from error
-    with recording.recording(context.make_home()) as write:
-        trust = revoke_now(context.home, entry)
-        write([recording.revoked(kind, target, reason)])
+    # First: a log that was tampered with, or a full disk, must not keep a model from being stopped.
+    trust = revoke_now(context.make_home(), entry)
+    try:
+        with recording.recording(context.home) as write:
+            write([recording.revoked(kind, target, reason)])
+    except PratiqueError:
+        context.err.print(
+            f"revoked {kind} {target} all the same, but it is not on the record:", markup=False
+        )
+        raise
     context.err.print(f"revoked {kind} {target}: it is refused here from now on", markup=False)
     if kind in {"identity", "key"} and not trust.names(kind, target):
         context.err.print(

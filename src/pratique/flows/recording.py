@@ -1,7 +1,8 @@
 """What the verbs write to the home's own ledger: vetting, allowance, seal, approval, admission, refusal.
 
 A verb that changes what is trusted (`seal`, `approve`, `admit`, `revoke`, `trust`) fails if it cannot
-be recorded; looking (`vet`, `fetch`) and refusing go on, and say on stderr that the record is missing.
+be recorded; a revocation holds all the same. Looking (`vet`, `fetch`) and refusing go on, and say on
+stderr that the record is missing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
