@@ -1,13 +1,21 @@
 """`pratique serve`: an admitted model behind HTTP, with no way out."""
 
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pratique.cli.context import Context, pass_context
 from pratique.cli.runtime_options import NEW_KEY, runtime_options, tell, wishes_of
 from pratique.errors import UsageError
+
+if TYPE_CHECKING:
+    from pratique.redact.logs import Choke
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -60,13 +68,12 @@ def command(
 
     Prints the load decision on stderr, and the URL on stdout once the model is ready. SIGTERM drains.
     """
-    import asyncio
-
     from pratique.admit.load import open_admitted
     from pratique.cli.load_decision import decision_lines
     from pratique.cli.progress_bar import progress_bar
     from pratique.errors import ServeError
     from pratique.flows.enclave_policy import enclave_policy
+    from pratique.redact.logs import install
     from pratique.serve.gateway.access import read_keys
     from pratique.serve.gateway.app import Settings
     from pratique.serve.server import Listen, bind, run
@@ -104,8 +111,9 @@ def command(
             supervisor = session.supervisor(tell(err))
             why = "stopped"
             try:
-                asyncio.run(
-                    run(
+                # Whatever a library logs from here on passes through the redactor, on one line each.
+                with install(sys.stderr, level=logging.WARNING) as choke:
+                    serving = run(
                         supervisor,
                         sock,
                         listen=listen,
@@ -116,7 +124,7 @@ def command(
                         on_ready=click.echo,
                         still_admitted=still_admitted(admitted, home, rules),
                     )
-                )
+                    asyncio.run(_watched(choke, serving))
             except Exception as error:
                 why = getattr(error, "message", type(error).__name__)
                 raise
@@ -126,3 +134,9 @@ def command(
         raise ServeError(f"serving ended: {error.strerror or error}") from error
     finally:
         sock.close()
+
+
+async def _watched(choke: "Choke", serving: Coroutine[None, None, None]) -> None:
+    """Serve with what escapes from tasks and callbacks going through the choke point too."""
+    choke.watch(asyncio.get_running_loop())
+    await serving
