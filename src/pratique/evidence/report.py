@@ -5,9 +5,9 @@ Every value is foreign text until escaped; the page forbids scripts and requests
 """
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from pratique.core.findings import Finding, Verdict
 from pratique.core.manifest import FileEntry
@@ -36,6 +36,7 @@ class Report:
     """What the page shows. `facts` and `later` are (name, value) rows.
 
     `later` is what came after sealing (bundle id, signatures, approvals) and may be empty.
+    `tokenizers` are those of `evidence/tokenizer.json`.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Report:
     state: str = ""
     later: Rows = ()
     approvals: Rows = field(default=())
+    tokenizers: Sequence[Mapping[str, Any]] = ()
 
 
 def html_report(report: Report) -> bytes:
@@ -57,6 +59,10 @@ def html_report(report: Report) -> bytes:
         _section("What it is", ("", ""), report.facts),
         _section("Signatures and custody", ("", ""), report.later),
         _section("Approvals", ("who", "until", "where", "rungs", "why"), report.approvals),
+        *(
+            _section(f"Tokenizer {one['folder']}".rstrip(), ("", ""), _tokenizer_rows(one))
+            for one in report.tokenizers
+        ),
         _section("Findings", ("check", "disposition", "file", "what", "answered by"), findings)
         or "<h2>Findings</h2><p>None.</p>",
         _section(
@@ -71,6 +77,19 @@ def html_report(report: Report) -> bytes:
 
 def _finding_rows(findings: Iterable[Finding]) -> Rows:
     return [(f.check, f.disposition.value, f.path, f.message, f.allowed_by or "") for f in findings]
+
+
+def _tokenizer_rows(one: Mapping[str, Any]) -> Rows:
+    roles = [f"{role}: {token['token']} = {token['id']}" for role, token in one["roles"].items()]
+    return [
+        ("family", one["family"]),
+        ("tokens", f"{one['tokens']}, highest id {one['highest_id']}, {one['merges']} merges"),
+        ("special tokens", f"{one['special_tokens_total']} ({'; '.join(sorted(roles))})"),
+        ("forms", ", ".join(one["forms"])),
+        ("compared with the first", ", ".join(one["compared"]) or "no other form"),
+        *((f"template {t['name']}", t["sha256"]) for t in one["chat_templates"]),
+        ("fingerprint", one["fingerprint"]),
+    ]
 
 
 def _section(title: str, heads: Sequence[str], rows: Rows) -> str:

@@ -192,7 +192,15 @@ def report_of(found: Description) -> bytes:
             verdict_rows=_finding_rows(verdict),
             later=[("bundle id", found.bundle_id), *_signature_rows(found)],
             approvals=_approval_rows(found),
+            tokenizers=_tokenizers(found),
         )
+    )
+
+
+def _tokenizers(found: Description) -> tuple[Mapping[str, object], ...]:
+    listed = (found.tokenizer() or {}).get("tokenizers")
+    return tuple(
+        one for one in (listed if isinstance(listed, list) else ()) if isinstance(one, dict)
     )
 
 

@@ -4,6 +4,7 @@ The signer is asked for only after the gate has answered and the commit proof wa
 that no key is in memory while hostile bytes are parsed.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -171,7 +172,11 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
         ("policy", f"{verdict.policy.name} ({verdict.policy.digest})"),
         ("digest of all files", snapshot.manifest.digest),
     ]
-    report = Report(snapshot.label, facts, snapshot.manifest.files, verdict)
+    written = dict(verdict.evidence)
+    listed = json.loads(written.get("tokenizer.json", "{}")).get("tokenizers", ())
+    report = Report(
+        snapshot.label, facts, snapshot.manifest.files, verdict, tokenizers=tuple(listed)
+    )
     return {
         "verdict.json": verdict_json(verdict),
         "findings.sarif": sarif_json(verdict),
@@ -179,7 +184,7 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
         "report.html": html_report(report),
         # An auditor can check a ledger proof with this file and `cryptography` alone, years later.
         VERIFIER: (resources.files("pratique.ledger") / VERIFIER).read_bytes(),
-        **{name: text.encode() for name, text in verdict.evidence},
+        **{name: text.encode() for name, text in written.items()},
     }
 
 
