@@ -6,6 +6,7 @@ import pytest
 
 from pratique.admit.admit import Naming
 from pratique.admit.load import open_admitted
+from pratique.attest import timestamp
 from pratique.attest.install import revoke_now
 from pratique.attest.revoking import lifted, revocation
 from pratique.attest.trustfile import read_revocations, write_revocations
@@ -14,6 +15,7 @@ from pratique.core.policy import Allowance
 from pratique.errors import VerificationRefused
 from pratique.store import content
 from tests.support.bundles import FIPS, NOW, POLICY, make_world
+from tests.support.localsigstore import Timestamper, der
 from tests.support.trustkit import Kit, digest, disk_without_waiting
 
 __all__ = ["disk_without_waiting"]  # a fixture, used by being here
@@ -162,3 +164,15 @@ def test_a_tampered_log_does_not_keep_a_model_from_being_stopped(world, capsys):
     assert "all the same" in capsys.readouterr().err
     with pytest.raises(VerificationRefused, match="poisoned"):
         open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+
+
+def test_the_unsigned_version_of_a_timestamp_token_cannot_change(kit):
+    made = Timestamper(kit.now - timedelta(days=1), kit.now + timedelta(days=1))
+    token = made.stamp(b"signature", kit.now)
+    chain = (tuple(der(certificate) for certificate in made.chain),)
+    assert timestamp.verify((token,), b"signature", chain) == kit.now
+    at = token.index(b"\x02\x01\x03") + 2  # SignedData's version, which nothing signs
+    for version in (0, 1, 2, 4, 5, 255):
+        altered = token[:at] + bytes([version]) + token[at + 1 :]
+        with pytest.raises(VerificationRefused, match=r"version|cannot be read"):
+            timestamp.verify((altered,), b"signature", chain)

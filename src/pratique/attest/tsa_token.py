@@ -33,7 +33,13 @@ def check_signer(response: bytes) -> None:
     signed = _all(_body(wrapped, _TAG0))
     if len(signed) != 1:
         raise FormatError("timestamp token holds more than one signed content")
-    signers = _all(_body(_all(_body(signed[0], _SEQUENCE))[-1], _SET))
+    data = _all(_body(signed[0], _SEQUENCE))
+    if not data or data[0] != (
+        _INTEGER,
+        b"\x03",
+    ):  # RFC 5652, 5.1, where what is signed is no plain data
+        raise FormatError("timestamp token has an unknown version")
+    signers = _all(_body(data[-1], _SET))
     if len(signers) != 1:
         raise FormatError("timestamp token has more than one signer")
     fields = _all(_body(signers[0], _SEQUENCE))
