@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support import confined
-from tests.support.confined import hostile
 
 from pratique.confine import (
     Died,
@@ -21,6 +19,8 @@ from pratique.confine import (
     model_lock,
     parser_lock,
 )
+from tests.support import confined
+from tests.support.confined import hostile
 
 MIB = 1024 * 1024
 READ_STATUS = "status = dict(l.split(':', 1) for l in open('/proc/self/status'))\n"

@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tests.support import confined
 
 from pratique.confine import Form, Profile, Requirement
 from pratique.confine import probe as probes
 from pratique.confine.namespaces import private_network
+from tests.support import confined
 
 ESCAPES = [name for group in probes.ESCAPES.values() for name in group]
 # What an ordinary process may do to its own user's things; the rest needs root or a kernel option.

@@ -26,6 +26,7 @@ from pratique.serve.gateway.access import Key
 from pratique.serve.gateway.app import Settings
 from pratique.serve.launch import Child, Ending, Model
 from pratique.serve.server import Listen, bind, run
+from pratique.serve.session import Session
 from pratique.serve.supervisor import Supervisor
 
 GIB = 2**30
@@ -271,4 +272,54 @@ def serving(
             found["loop"].call_soon_threadsafe(found["task"].cancel)
         worker.join(30)
         served.error = found.get("error")
+        assert not worker.is_alive()
+
+
+@contextlib.contextmanager
+def serving_session(session: Session) -> Iterator[str]:
+    """Serve a session, behind its real lock, from a thread; yield the URL."""
+    listen = Listen(port=0)
+    sock = bind(listen, ())
+    found: dict[str, Any] = {}
+    ready = threading.Event()
+
+    async def body() -> None:
+        found["loop"], found["task"] = asyncio.get_running_loop(), asyncio.current_task()
+
+        def on_ready(url: str) -> None:
+            found["url"] = url
+            ready.set()
+
+        await run(
+            session.supervisor(lambda _: None),
+            sock,
+            listen=listen,
+            limits=session.limits,
+            settings=Settings(drain_seconds=5),
+            keys=(),
+            recorder=session.records,
+            on_ready=on_ready,
+        )
+
+    def thread() -> None:
+        try:
+            asyncio.run(body())
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:
+            found["error"] = error
+        finally:
+            ready.set()
+
+    worker = threading.Thread(target=thread, daemon=True)
+    worker.start()
+    ready.wait(120)
+    if "url" not in found:
+        worker.join(30)
+        raise found["error"]
+    try:
+        yield found["url"]
+    finally:
+        found["loop"].call_soon_threadsafe(found["task"].cancel)
+        worker.join(30)
         assert not worker.is_alive()

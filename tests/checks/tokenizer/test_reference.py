@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.support import tokenizers as kit
 
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Disposition, Finding
@@ -12,6 +11,7 @@ from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.vet.checks import tokenizer_reference
 from pratique.vet.repo import Repo
+from tests.support import tokenizers as kit
 
 POLICY = Policy.model_validate({"schema": "pratique.policy/v1", "name": "test"})
 

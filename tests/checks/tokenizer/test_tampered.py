@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from tests.support import tokenizers as kit
 
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Disposition, Finding
@@ -20,6 +19,7 @@ from pratique.vet.checks import (
     tokenizer_vocabulary,
 )
 from pratique.vet.repo import Repo
+from tests.support import tokenizers as kit
 
 CHECKS = (
     tokenizer_added,

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from tests.support import confined
 
 

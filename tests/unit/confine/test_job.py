@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.confined import hostile as work
 
 from pratique.confine import Failed, Ok, Requirement, parser_lock, run_job
 from pratique.errors import ConfinementError
+from tests.support.confined import hostile as work
 
 MIB = 1024 * 1024
 

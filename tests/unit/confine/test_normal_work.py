@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.support.confined import hostile as work
-from tests.support.models import write_model
 
 from pratique.confine import Ok, model_lock
+from tests.support.confined import hostile as work
+from tests.support.models import write_model
 
 
 def _done(result):

@@ -5,10 +5,10 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.bpf import verdict
 
 from pratique.confine import Profile, linux, seccomp, syscalls
 from pratique.confine.bpf import ALLOW, ERRNO, KILL_PROCESS, Condition, Rule, assemble
+from tests.support.bpf import verdict
 
 EPERM, EAGAIN, EROFS, ENOTTY, ENOSYS = 1, 11, 30, 25, 38
 PID = 4242

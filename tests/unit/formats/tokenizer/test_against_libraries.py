@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
-from tests.support import tokenizers as kit
 from tokenizers import Tokenizer
 
 from pratique.errors import FormatError
@@ -20,6 +19,7 @@ from pratique.formats.tokenizer import (
 )
 from pratique.formats.tokenizer.charsmap import parse_charsmap
 from pratique.formats.tokenizer.view import BYTE_ALPHABET, spell_bytes, unspell
+from tests.support import tokenizers as kit
 
 DATA = resources.files("mistral_common") / "data"
 SENTENCEPIECE = sorted(p.name for p in DATA.iterdir() if ".model" in p.name)
