@@ -106,6 +106,10 @@ class ServeRules(BaseModel):
         "namespaces; seccomp is always required",
     )
     text_logging: Literal["off", "redacted"] = "off"
+    prompt_fingerprint: Literal["off", "keyed"] = Field(
+        default="off",
+        description="`keyed` writes an HMAC of each prompt to the ledger, under a key of this home",
+    )
     escrow: tuple[str, ...] = Field(
         default=(),
         description="age recipients (age1…) of auditors elsewhere: the redacted text is encrypted to "

@@ -47,7 +47,12 @@ async def pieces(
     supervisor: Supervisor, request: Generate, recorder: Recorder, *, route: str
 ) -> AsyncIterator[str]:
     """Yield an answer's text as it comes; records the request. Raises ServeError."""
-    exchange = Exchange(route=route, keeps_text=recorder.keeps_text, streamed=request.stream)
+    exchange = Exchange(
+        route=route,
+        keeps_text=recorder.keeps_text,
+        keeps_mark=recorder.keeps_mark,
+        streamed=request.stream,
+    )
     for message in request.messages or ():
         exchange.asked(str(message.get("content", "")))
     exchange.asked(request.text or "")
@@ -249,7 +254,9 @@ async def _answer_item(supervisor: Supervisor, item: Item, recorder: Recorder) -
     line: dict[str, Any] = {"line": item.number, "custom_id": item.custom_id, "digest": item.digest}
     if isinstance(item.request, ApiError):
         return line | {"response": None, "error": item.request.body()["error"]}
-    exchange = Exchange(route="batch", keeps_text=recorder.keeps_text)
+    exchange = Exchange(
+        route="batch", keeps_text=recorder.keeps_text, keeps_mark=recorder.keeps_mark
+    )
     try:
         answer = await _retried(supervisor, item.request, exchange)
         return line | {"response": answer, "error": None}

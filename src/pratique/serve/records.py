@@ -26,6 +26,7 @@ from pratique.ledger.events import (
 )
 from pratique.redact import Redacted, redact
 from pratique.serve.escrow import Escrow
+from pratique.serve.fingerprint import Marker
 from pratique.serve.gateway.exchange import Exchange
 
 _MICRO: Final = 1_000_000
@@ -81,6 +82,7 @@ class Records:
         bundle_id: str,
         name: str,
         texts: TextLog | None = None,
+        marker: Marker | None = None,
         redactor: Callable[[str], Redacted] = redact,
     ) -> None:
         self._book = book
@@ -88,7 +90,9 @@ class Records:
         self._name = Line(name)
         self._texts = texts
         self._redactor = redactor
+        self._marker = marker
         self.keeps_text = texts is not None
+        self.keeps_mark = marker is not None
 
     def loaded(
         self, *, rung: str, device: str, predicted: int, measured: int, skipped: tuple[str, ...]
@@ -148,6 +152,7 @@ class Records:
                 first_token_us=Count(int(exchange.seconds_to_first * _MICRO)),
                 streamed=exchange.streamed,
                 entities=entities,
+                fingerprint=Line("" if self._marker is None else self._marker.of(exchange.marked)),
             )
         )
 

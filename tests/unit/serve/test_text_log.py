@@ -9,9 +9,11 @@ import pytest
 
 from pratique.core.ids import Digest
 from pratique.errors import PolicyError
-from pratique.ledger.events import Event, TextLogging
+from pratique.ledger.events import Event, Request, TextLogging
 from pratique.redact import redact
 from pratique.serve.escrow import Escrow
+from pratique.serve.fingerprint import marker
+from pratique.serve.gateway.exchange import Exchange
 from pratique.serve.records import Records, TextLog
 
 PROMPT = redact("I am Maria Keller, maria.keller@example.org")
@@ -71,3 +73,25 @@ def test_the_switch_leaves_a_trace(tmp_path: Path, *, escrowed: bool) -> None:
     assert pages.events == [
         TextLogging(on=True, escrow=escrowed, policy_digest=Digest("1" * 64), by="me")
     ]
+
+
+def test_a_fingerprint_tells_nothing_without_the_key(tmp_path: Path) -> None:
+    here, there = marker(tmp_path / "a"), marker(tmp_path / "b")
+    said = here.of([b"What is in the hold?"])
+    assert marker(tmp_path / "a").of([b"What is in the hold?"]) == said
+    assert here.of([b"What is in the hold!"]) != said
+    assert here.of([b"What is ", b"in the hold?"]) != said
+    assert there.of([b"What is in the hold?"])[9:] != said[9:]
+    assert (tmp_path / "a" / "keys" / "fingerprint.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_fingerprint_is_written_only_where_asked(tmp_path: Path) -> None:
+    for mark in (None, marker(tmp_path)):
+        pages = Pages()
+        records = Records(pages, bundle_id="0" * 64, name="m", marker=mark)
+        exchange = Exchange(route="/v1/completions", keeps_mark=records.keeps_mark)
+        exchange.asked("grain")
+        records.served(exchange, rung="auto")
+        event = pages.events[0]
+        assert isinstance(event, Request)
+        assert event.fingerprint == ("" if mark is None else mark.of([b"grain"]))

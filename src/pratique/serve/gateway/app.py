@@ -136,7 +136,9 @@ class Gateway:
         work: Callable[[Exchange, bytes], Awaitable[Response]],
     ) -> Response:
         """Run one POST route. A streamed response records itself; the others are recorded here."""
-        exchange = Exchange(route=route, keeps_text=self.recorder.keeps_text)
+        exchange = Exchange(
+            route=route, keeps_text=self.recorder.keeps_text, keeps_mark=self.recorder.keeps_mark
+        )
         self._in_flight += 1
         response: Response
         try:

@@ -27,6 +27,8 @@ class Exchange:
     first_text: float | None = None
     streamed: bool = False
     keeps_text: bool = False
+    keeps_mark: bool = False
+    marked: list[bytes] = field(default_factory=list)
     prompt: list[str] = field(default_factory=list)
     answer: list[str] = field(default_factory=list)
 
@@ -35,6 +37,8 @@ class Exchange:
         self.prompt_chars += len(text)
         if self.keeps_text:
             self.prompt.append(text)
+        if self.keeps_mark:
+            self.marked.append(text.encode("utf-8", "surrogatepass"))
 
     def said(self, text: str) -> None:
         """Count a piece of the answer."""
@@ -59,6 +63,7 @@ class Recorder(Protocol):
     """Where requests leave their trace. Called once per request, whatever became of it."""
 
     keeps_text: bool
+    keeps_mark: bool
 
     def served(self, exchange: Exchange, *, rung: str) -> None:
         """Record a request."""
@@ -69,6 +74,7 @@ class NoRecorder:
     """Records nothing: for programs that bring their own."""
 
     keeps_text = False
+    keeps_mark = False
 
     def served(self, exchange: Exchange, *, rung: str) -> None:
         """Do nothing."""
