@@ -8,6 +8,7 @@ load, 4 the files changed under the model, 77 out of memory.
 import os
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -85,6 +86,8 @@ def _run(
     messages: Iterator[BaseModel],
     seconds_verify: float,
 ) -> int:
+    if spec.remote_code:  # read at import: code is copied into the scratch directory, nowhere else
+        os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="code-")
     import torch
     import transformers
 

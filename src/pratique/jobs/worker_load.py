@@ -57,7 +57,12 @@ class LoadedModel:
 
     @property
     def batches(self) -> bool:
-        """Whether the state per sequence is keys and values alone, so that rows can be padded."""
+        """Whether the state per sequence is keys and values alone, so that rows can be padded.
+
+        Code of a model's own may do anything with positions and masks: it runs one row at a time.
+        """
+        if not type(self.model).__module__.startswith("transformers.models."):
+            return False
         kinds = set(getattr(self.text_config, "layer_types", None) or ())
         return kinds <= _BATCHED_LAYERS and not getattr(self.model, "_is_stateful", False)
 

@@ -6,7 +6,7 @@ process. The plan is made before anything is started, and is kept with its numbe
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,9 @@ from pratique.fit.plan import RungReport
 from pratique.ledger import open_ledger_apart
 from pratique.ledger.account import who
 from pratique.serve.escrow import Escrow
+from pratique.serve.fingerprint import marker
 from pratique.serve.launch import Child, ConfinedLauncher, Model
+from pratique.serve.own_code import code_reached, require_allowed
 from pratique.serve.records import Records, TextLog
 from pratique.serve.supervisor import Supervisor
 from pratique.store import records as store_records
@@ -128,8 +130,11 @@ def opened(
 ) -> Iterator[Session]:
     """Plan, open the ledger, and yield a session; closes the ledger. Starts nothing.
 
-    Raises ServeError where no rung can be used at all, with the reasons.
+    Raises ServeError where no rung can be used at all, with the reasons; ApprovalNeeded where the
+    model needs code of its own that approvals and policy do not allow, file for file.
     """
+    code = code_reached(admitted)
+    require_allowed(code, admitted, policy=policy, today=datetime.now(UTC).date())
     planned = plan_for(admitted, wishes)
     machine = planned.machine
     limits = Limits(
@@ -139,7 +144,7 @@ def opened(
         prefill_tokens=planned.demand.prefill,
         threads=machine.cpus,
     )
-    model = Model.of(admitted)
+    model = replace(Model.of(admitted), remote_code=bool(code))
     if planned.chosen is None:
         raise ServeError(
             f"{admitted.label} fits on no rung here: "
@@ -154,7 +159,13 @@ def opened(
         threads=machine.cpus,
     )
     with open_ledger_apart(home) as ledger, _texts(home, policy) as texts:
-        records = Records(ledger, bundle_id=admitted.bundle_id, name=admitted.name, texts=texts)
+        records = Records(
+            ledger,
+            bundle_id=admitted.bundle_id,
+            name=admitted.name,
+            texts=texts,
+            marker=marker(home) if policy.serve.prompt_fingerprint == "keyed" else None,
+        )
         with _said(records, policy):
             yield Session(admitted, model, planned, limits, wishes.task, launcher, records)
 
@@ -190,16 +201,18 @@ def still_admitted(admitted: AdmittedBundle, home: Path, policy: Policy) -> Call
     """Return a check that raises once the bundle may no longer be served.
 
     It verifies the stored signatures again under the trust that is installed *now*: a revocation, an
-    expired approval or trust too old to serve by shows within one interval. It reads no content.
+    expired approval or trust too old to serve by shows within one interval, and so does an allowance
+    for the model's own code that ran out. It reads no weights.
     """
+    code = code_reached(admitted)
 
     def check() -> None:
+        now = datetime.now(UTC)
+        require_allowed(code, admitted, policy=policy, today=now.date())
         store = open_store(home)
         with store.shared():
             record = store_records.resolve(store, admitted.bundle_id)
-            check_signatures(
-                store, record, trust=installed_trust(home), policy=policy, now=datetime.now(UTC)
-            )
+            check_signatures(store, record, trust=installed_trust(home), policy=policy, now=now)
 
     return check
 

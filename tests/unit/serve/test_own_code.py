@@ -1,0 +1,159 @@
+"""Which code files loading would run, and whose allowance each needs."""
+
+import hashlib
+import json
+from datetime import date
+from types import SimpleNamespace
+
+import pytest
+
+from pratique.core.policy import Allowance, Policy
+from pratique.errors import ApprovalNeeded, ServeError, VerificationRefused
+from pratique.serve.own_code import CodeFile, code_reached, require_allowed
+
+TODAY = date(2030, 1, 1)
+AUTO = {"auto_map": {"AutoModel": "modeling_a.A"}}
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Return what stands for an admitted bundle with these files."""
+
+    def make(files, *allowances, approvals=1):
+        listed = []
+        for name, content in files.items():
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            listed.append(SimpleNamespace(path=f"model/{name}", sha256=digest(data)))
+        signed = SimpleNamespace(
+            signer=SimpleNamespace(file="approver.sig"),
+            approval=SimpleNamespace(allowances=allowances),
+        )
+        return SimpleNamespace(
+            label="a@0", model_dir=tmp_path, files=tuple(listed), approvals=(signed,) * approvals,
+            document=SimpleNamespace(source=SimpleNamespace(repo="a/b", commit="0" * 40)),
+        )  # fmt: skip
+
+    return make
+
+
+def reached(admitted) -> dict[str, str]:
+    return {file.path: file.check for file in code_reached(admitted)}
+
+
+def allowance(data: bytes, **changes) -> Allowance:
+    values = {
+        "check": "remote-code", "digest": digest(data), "reason": "read by two", "owner": "olga",
+        "expires": TODAY,
+    }  # fmt: skip
+    return Allowance(**(values | changes))
+
+
+def policy(*allowances: Allowance) -> Policy:
+    return Policy(schema="pratique.policy/v1", name="p", allow=allowances)
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"auto_map": None}, {"auto_map": {}}, {"x": "auto_map"}, {"auto_maps": "a.B"}]
+)
+def test_a_model_without_code_of_its_own_reaches_none(bundle, config):
+    files = {"config.json": config, "convert.py": b"import os\n", "log.json": b"{NaN"}
+    assert code_reached(bundle(files)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("config.json", AUTO),
+        ("config.json", {"text_config": [{"deep": AUTO}]}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": [None, "modeling_a.A"]}}),
+        ("config.4.0.json", AUTO),
+    ],
+)
+def test_every_file_that_is_imported_is_reached_and_no_other(bundle, name, config):
+    files = {
+        name: config,
+        "modeling_a.py": b"def f():\n    from .b import x\n    from . import pkg, missing\n",
+        "b.py": b"from .sub.c import y\nimport d\n",
+        "sub/c.py": b"from ..modeling_a import f\n",
+        "pkg/__init__.py": b"",
+        "d.py": b"",
+        "other.py": b"",
+        "custom_generate/generate.py": b"from .g import h\n",
+        "custom_generate/g.py": b"",
+    }
+    own = dict.fromkeys(("modeling_a.py", "b.py", "sub/c.py", "pkg/__init__.py"), "remote-code")
+    assert reached(bundle(files)) == own | {
+        "custom_generate/generate.py": "custom-generate",
+        "custom_generate/g.py": "custom-generate",
+    }
+
+
+@pytest.mark.parametrize(
+    "reference", ["evil/repo--modeling_a.A", "absent.A", "A", "", 7, True, "../modeling_a.A"]
+)
+def test_code_that_is_not_in_the_bundle_is_never_served(bundle, reference):
+    files = {"config.json": {"auto_map": {"AutoModel": reference}}, "modeling_a.py": b""}
+    with pytest.raises(ServeError):
+        code_reached(bundle(files))
+
+
+@pytest.mark.parametrize("source", [b"def f(:\n", b"\xff", b"x = 1\n" * 800_000])
+def test_code_that_nobody_can_read_is_never_served(bundle, source):
+    with pytest.raises(ServeError, match="Python"):
+        code_reached(bundle({"config.json": AUTO, "modeling_a.py": source}))
+
+
+@pytest.mark.parametrize("data", [b'{"auto_map": {}, "auto_map": {"A": "m.A"}}', b"{", b"\xff{}"])
+def test_a_configuration_that_is_not_strict_json_is_never_served(bundle, data):
+    with pytest.raises(ServeError):
+        code_reached(bundle({"config.json": data}))
+
+
+def test_a_file_that_changed_since_admission_is_refused(bundle):
+    admitted = bundle({"config.json": {}})
+    (admitted.model_dir / "config.json").write_text(json.dumps(AUTO))
+    with pytest.raises(VerificationRefused, match="not what was admitted"):
+        code_reached(admitted)
+
+
+CODE = b"class A: pass\n"
+FILES = {"config.json": AUTO, "modeling_a.py": CODE}
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"repo": "a/b"}, {"commit": "0" * 40}, {"path": "modeling_a.py"}]
+)
+def test_policy_and_approval_that_name_the_digest_allow_it(bundle, more):
+    given = allowance(CODE, **more)
+    admitted = bundle(FILES, given)
+    require_allowed(code_reached(admitted), admitted, policy=policy(given), today=TODAY)
+
+
+WRONG = [
+    {"check": "custom-generate"}, {"digest": digest(b"other")}, {"repo": "a/c"},
+    {"commit": "1" * 40}, {"path": "other.py"}, {"expires": date(2029, 12, 31)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+@pytest.mark.parametrize("side", ["policy", "approval"])
+def test_an_allowance_for_something_else_allows_nothing(bundle, wrong, side):
+    good, bad = allowance(CODE), allowance(CODE, **wrong)
+    admitted = bundle(FILES, bad if side == "approval" else good)
+    rules = policy(bad if side == "policy" else good)
+    with pytest.raises(ApprovalNeeded, match="modeling_a"):
+        require_allowed(code_reached(admitted), admitted, policy=rules, today=TODAY)
+
+
+def test_without_an_approval_nothing_is_allowed(bundle):
+    admitted = bundle(FILES, approvals=0)
+    code = (CodeFile("remote-code", "modeling_a.py", digest(CODE)),)
+    with pytest.raises(ApprovalNeeded):
+        require_allowed(code, admitted, policy=policy(allowance(CODE)), today=TODAY)
