@@ -13,6 +13,7 @@ import pytest
 
 from pratique.admit.verify import verify_bundle
 from pratique.attest.install import trust_from_directory
+from pratique.cli.main import run
 from pratique.errors import VerificationRefused
 from pratique.formats.policy import load_policy
 from tests.support.models import flip_byte
@@ -69,3 +70,29 @@ def test_its_approval_expires(version: str) -> None:
             policy=load_policy("strict"),
             now=day_after(version) + timedelta(days=400),
         )
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_auditor_can_ask_as_of_a_day(version: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever today is: the approval of that day counts on that day."""
+    known = facts(version)
+    words = [
+        "verify", str(HERE / version / known["bundle"]), "--trust", str(HERE / version / "trust"),
+        "--root-fingerprint", known["fingerprint"], "--as-of", known["made"], "--json",
+    ]  # fmt: skip
+    assert run(words) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["verified"], said["as_of"]) == (True, known["made"])
+
+
+@pytest.mark.parametrize("day", ["2026-11-19", "2999-01-01"])
+def test_days_that_cannot_be_judged(day: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the trust set was issued, and in the future."""
+    known = facts("bundle-v1")
+    words = [
+        "verify", str(HERE / "bundle-v1" / known["bundle"]),
+        "--trust", str(HERE / "bundle-v1" / "trust"), "--root-fingerprint", known["fingerprint"],
+        "--as-of", day,
+    ]  # fmt: skip
+    assert run(words) in {2, 11}
+    assert "refused:" in capsys.readouterr().err

@@ -21,6 +21,13 @@ _PATH = click.Path(path_type=Path)
 @click.argument("bundle", type=_PATH)
 @click.option("--trust", "trust_dir", type=_PATH, help="Use this trust instead of the home's.")
 @click.option("--root-fingerprint", help="Which root --trust must have: 64 hex digits or 8 words.")
+@click.option(
+    "--as-of",
+    "day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="Judge expiry as on this day, for audits; needs --trust with the set that held then.",
+)
 @click.option("--only", metavar="PATH", help="Check this file or folder of the payload alone.")
 @click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
 @click.option("--json", "as_json", is_flag=True, help="Print each step as JSON.")
@@ -31,13 +38,16 @@ def command(
     bundle: Path,
     trust_dir: Path | None,
     root_fingerprint: str | None,
+    day: datetime | None,
     only: str | None,
     policy: str,
     as_json: bool,
 ) -> None:
     """Verify BUNDLE against a trust root: signatures, roles, every byte, the commit proof.
 
-    Says whose root was used. A file that was changed, added, removed or renamed is named.
+    Says whose root was used. A file that was changed, added, removed or renamed is named. With
+    --as-of, an auditor asks whether it would have been accepted on a day in the past: nothing is
+    admitted or served by that, and signatures without a timestamp may be younger than the day.
     """
     from pratique.admit.verify import verify_bundle, verify_part
     from pratique.cli.progress_bar import progress_bar
@@ -46,7 +56,7 @@ def command(
     trust = _trust(context, trust_dir, root_fingerprint)
     rules = policy_under(trust, policy)
     steps: list[Step] = []
-    now = datetime.now(UTC)
+    now = _moment(day, trust_dir)
     verified = None
     try:
         with progress_bar(context) as progress:
@@ -58,12 +68,38 @@ def command(
                 verify_part(bundle, only, trust=trust, policy=rules, now=now, note=steps.append)
     except PratiqueError as error:
         if as_json:
-            print_json("verify", _json(bundle, trust, steps, refused=error))
+            print_json("verify", _json(bundle, trust, steps, refused=error) | _asked(day))
         raise
+    if day is not None:
+        context.err.print(
+            f"judged as of {day:%Y-%m-%d}; this says nothing about today", style="bold"
+        )
     if as_json:
-        print_json("verify", _json(bundle, trust, steps, verified=verified))
+        print_json("verify", _json(bundle, trust, steps, verified=verified) | _asked(day))
         return
     _say(context, bundle, trust, steps, verified)
+
+
+def _moment(day: datetime | None, trust_dir: Path | None) -> datetime:
+    """The time to judge expiry by: now, or the end of a past day under the trust that held then."""
+    from pratique.errors import UsageError
+
+    now = datetime.now(UTC)
+    if day is None:
+        return now
+    if trust_dir is None:
+        raise UsageError(
+            "--as-of needs --trust: the trust set that held on that day",
+            hint="give the directory of that set, and its --root-fingerprint",
+        )
+    end = day.replace(hour=23, minute=59, second=59, tzinfo=UTC)
+    if end.date() > now.date():
+        raise UsageError(f"{day:%Y-%m-%d} is in the future", hint="give a past day")
+    return min(end, now)
+
+
+def _asked(day: datetime | None) -> dict[str, object]:
+    return {"as_of": None if day is None else f"{day:%Y-%m-%d}"}
 
 
 def _trust(context: Context, directory: Path | None, fingerprint: str | None) -> "TrustRoot":
