@@ -173,6 +173,32 @@ def test_a_revocation_ends_the_serving(directory):
     assert isinstance(served.error, VerificationRefused)
 
 
+def test_while_it_drains_what_is_new_is_refused_and_what_runs_goes_on(directory):
+    revoked = threading.Event()
+
+    def still_admitted() -> None:
+        if revoked.is_set():
+            raise VerificationRefused("the approval has expired")
+
+    settings = Settings(drain_seconds=2)
+    with fake(directory, still_admitted=still_admitted, settings=settings) as served:
+        post = f"{served.url}/v1/completions"
+        with httpx.stream("POST", post, json={**ENDLESS, "stream": True}, timeout=30) as response:
+            lines = response.iter_lines()
+            next(lines)
+            revoked.set()
+            body = {"model": "tiny", "prompt": "a"}
+            while (refused := httpx.post(post, json=body)).status_code == 200:
+                pass
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert httpx.get(f"{served.url}/health/live").status_code == 200
+            assert httpx.get(f"{served.url}/health/ready").status_code == 503
+            assert served.thread.is_alive()  # for the sake of the one that runs
+        served.thread.join(30)  # which hung up
+    assert isinstance(served.error, VerificationRefused)
+
+
 def test_a_spoiled_model_directory_cannot_be_served(directory, tmp_path):
     copy = tmp_path / "tiny"
     shutil.copytree(directory, copy)

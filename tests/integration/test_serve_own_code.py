@@ -15,9 +15,9 @@ import tokenizers
 from pratique.core.findings import Disposition, Finding, Severity
 from pratique.core.ids import Digest
 from pratique.core.policy import Allowance, Policy, ServeRules
-from pratique.errors import ApprovalNeeded
+from pratique.errors import ApprovalNeeded, VerificationRefused
 from pratique.flows.approve import Terms, sign_and_attach, vet_for_approval
-from pratique.serve.session import Wishes, opened
+from pratique.serve.session import Wishes, opened, still_admitted
 from tests.support import models
 from tests.support.bundles import NOW, POLICY, OpenGate, World, make_world
 from tests.support.serving import serving_session
@@ -209,3 +209,17 @@ def test_an_approval_that_does_not_allow_it_is_not_enough(world):
         opened(model, world.home, policy=policy, wishes=Wishes()),
     ):
         pass
+
+
+def test_an_approval_that_runs_out_ends_serving(world):
+    bundle = world.sealed("brief")
+    world.approve(bundle, valid_for=timedelta(hours=2))
+    model = world.admit(bundle)
+    now = NOW
+    check = still_admitted(model, world.home, POLICY, clock=lambda: now)
+    check()
+    now = NOW + timedelta(hours=1)
+    check()
+    now = NOW + timedelta(hours=3)
+    with pytest.raises(VerificationRefused, match="expired"):
+        check()

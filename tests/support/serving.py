@@ -153,6 +153,7 @@ class Notes:
     events: list[tuple[str, Any]] = field(default_factory=list)
     served_: list[Any] = field(default_factory=list)
     keeps_text: bool = False
+    keeps_mark: bool = False
     loads: asyncio.Queue[Rung] = field(default_factory=asyncio.Queue)
 
     def loaded(self, report: RungReport, loaded: Loaded, child: Child) -> None:

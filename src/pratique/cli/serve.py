@@ -37,6 +37,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--queue", type=click.IntRange(0), default=256, show_default=True, help="Waiting requests."
 )
 @click.option(
+    "--recheck",
+    type=click.IntRange(1, 60),
+    default=20,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often revocations, expiry and trust are looked at again.",
+)
+@click.option(
     "--engine",
     type=click.Choice(["transformers"]),
     default="transformers",
@@ -58,6 +66,7 @@ def command(
     tls_key: Path | None,
     allow_host: tuple[str, ...],
     queue: int,
+    recheck: int,
     engine: str,
     policy: str,
     rung: str | None,
@@ -123,6 +132,7 @@ def command(
                         recorder=session.records,
                         on_ready=click.echo,
                         still_admitted=still_admitted(admitted, home, rules),
+                        check_seconds=recheck,
                     )
                     asyncio.run(_watched(choke, serving))
             except Exception as error:

@@ -1,7 +1,8 @@
 """The whole runtime: socket first, then the worker, then the gateway; and all of it down again.
 
 The port is bound before anything is loaded, so that a port in use costs no minute. SIGTERM and SIGINT
-drain: nothing new is taken, what runs may finish, the worker ends, exit code 0.
+drain: what is new gets 503, what runs may finish, the worker ends, exit code 0. A second signal does
+not wait for what runs.
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from pratique.serve.supervisor import Supervisor
 
 REVOCATION_SECONDS: Final = 20.0
 """How often the parent asks whether the bundle may still be served."""
+_LAST_BYTES_SECONDS: Final = 2
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -133,10 +135,21 @@ class _Run:
     gateway: Gateway
     supervisor: Supervisor
     failure: PratiqueError | None = None
+    draining: "asyncio.Task[None] | None" = None
 
     def leave(self) -> None:
-        """Begin to drain."""
+        """Begin to drain; asked again, stop listening at once."""
+        if self.draining is not None:
+            self.http.should_exit = True
+            return
         self.gateway.draining = True
+        self.draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """Stop listening once nothing runs any more; until then new requests are told so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.gateway.settings.drain_seconds):
+                await self.gateway.idle.wait()
         self.http.should_exit = True
 
 
@@ -172,7 +185,7 @@ async def run(
         application(gateway),
         header_seconds=settings.header_seconds,
         keep_alive_seconds=settings.keep_alive_seconds,
-        drain_seconds=settings.drain_seconds,
+        drain_seconds=_LAST_BYTES_SECONDS,
         connections=settings.connections,
         tls=tls,
     )
@@ -184,6 +197,8 @@ async def run(
             on_ready(url(listen, sock))
             await _serve(state, sock, still_admitted, check_seconds)
         finally:
+            if state.draining is not None:
+                state.draining.cancel()
             await supervisor.stop(grace=settings.drain_seconds)
             sock.close()
             if listen.unix is not None:
@@ -197,7 +212,7 @@ async def _start(state: _Run) -> bool:
     starting = asyncio.create_task(state.supervisor.start())
     while not starting.done():
         await asyncio.wait({starting}, timeout=0.2)
-        if state.http.should_exit and not starting.done():
+        if state.draining is not None and not starting.done():
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await starting

@@ -197,7 +197,13 @@ def _said(records: Records, policy: Policy) -> Iterator[None]:
         records.text_logging(on=False, policy_digest=policy.digest, by=who())
 
 
-def still_admitted(admitted: AdmittedBundle, home: Path, policy: Policy) -> Callable[[], None]:
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def still_admitted(
+    admitted: AdmittedBundle, home: Path, policy: Policy, *, clock: Callable[[], datetime] = _now
+) -> Callable[[], None]:
     """Return a check that raises once the bundle may no longer be served.
 
     It verifies the stored signatures again under the trust that is installed *now*: a revocation, an
@@ -207,7 +213,7 @@ def still_admitted(admitted: AdmittedBundle, home: Path, policy: Policy) -> Call
     code = code_reached(admitted)
 
     def check() -> None:
-        now = datetime.now(UTC)
+        now = clock()
         require_allowed(code, admitted, policy=policy, today=now.date())
         store = open_store(home)
         with store.shared():

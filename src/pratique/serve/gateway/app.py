@@ -72,6 +72,8 @@ class Gateway:
         self.recorder = recorder
         self.metrics: Metrics = gateway_metrics()
         self.draining = False
+        self.idle = asyncio.Event()
+        self.idle.set()
         self._in_flight = 0
         self._proved_at = float("-inf")
         self._probe = asyncio.Lock()
@@ -92,9 +94,8 @@ class Gateway:
 
     def check_room(self) -> None:
         """Raise ApiError 429 when too many requests wait, 503 when there is no worker."""
+        self._check_draining()
         link = self.supervisor.link
-        if self.draining:
-            raise unavailable("the server is shutting down", retry_after=30)
         if link is None or self.supervisor.state is not State.READY:
             raise unavailable("the model is being loaded again")
         if link.busy >= self.limits.rows + self.settings.queue:
@@ -105,6 +106,10 @@ class Gateway:
                 code="busy",
                 retry_after=max(1, link.busy // max(self.limits.rows, 1)),
             )
+
+    def _check_draining(self) -> None:
+        if self.draining:
+            raise unavailable("the server is shutting down", retry_after=30)
 
     def check_origin(self, request: Request) -> None:
         """Refuse names that are not ours, and pages of other origins."""
@@ -140,8 +145,10 @@ class Gateway:
             route=route, keeps_text=self.recorder.keeps_text, keeps_mark=self.recorder.keeps_mark
         )
         self._in_flight += 1
+        self.idle.clear()
         response: Response
         try:
+            self._check_draining()  # before a slow body could hold up the end
             self.check_origin(request)
             exchange.caller = self.callers.identify(request.headers.get("authorization"))
             self.callers.spend_request(exchange.caller)
@@ -159,6 +166,10 @@ class Gateway:
             response = self.refuse(exchange, _too_long())
         except asyncio.CancelledError:
             exchange.status, exchange.finish = 499, "disconnected"
+            self.finish(exchange)
+            raise
+        except Exception:  # a bug; its request is over all the same
+            exchange.status, exchange.code = 500, "internal"
             self.finish(exchange)
             raise
         exchange.status = response.status_code
@@ -194,6 +205,8 @@ class Gateway:
     def finish(self, exchange: Exchange) -> None:
         """Count and record a request. Called exactly once for each."""
         self._in_flight -= 1
+        if not self._in_flight:
+            self.idle.set()
         metrics, route = self.metrics, exchange.route
         metrics.add("pratique_requests_total", route=route, status=str(exchange.status))
         metrics.add("pratique_prompt_tokens_total", exchange.prompt_tokens)
