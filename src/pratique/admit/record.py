@@ -112,7 +112,9 @@ def admitted_bundle(
         permitted_variants=tuple(
             v.name
             for v in document.variants
-            if statement.variants is None or v.name in statement.variants
+            # Who forbids quantised weights forbids them however they came to be.
+            if v.name in permitted.intersection(policy.serve.rungs)
+            and (statement.variants is None or v.name in statement.variants)
         ),
         expires=statement.expires,
         statement=statement,

@@ -9,6 +9,7 @@ import click
 
 from pratique.cli.context import Context, pass_context
 from pratique.cli.signing import Signing, signing_options
+from pratique.core.variants import NOT_PROVED
 from pratique.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _show(context: Context, approval: "Approval") -> None:
         ("until", f"{approval.expires:%Y-%m-%d}"),
         ("where", f"enclave {approval.scope.enclave}, use {approval.scope.use}"),
         ("rungs", ", ".join(approval.rungs)),
+        *(("variant", f"{name} ({NOT_PROVED})") for name in approval.variants),
         *(("accepts", f"{a.check}: {a.reason} ({a.owner})") for a in approval.allowances),
     ]
     for name, value in rows:

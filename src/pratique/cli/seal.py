@@ -7,11 +7,13 @@ import click
 
 from pratique.cli.context import Context, pass_context, print_json
 from pratique.cli.signing import Signing, signing_options
+from pratique.core.variants import VARIANT_NAMES
 
 _PATH = click.Path(path_type=Path)
 
 if TYPE_CHECKING:
     from pratique.core.findings import Verdict
+    from pratique.core.variants import VariantName
 
 
 @click.command(
@@ -21,6 +23,13 @@ if TYPE_CHECKING:
 @click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
 @signing_options
 @click.option("-o", "--output", type=_PATH, help="The bundle, or a folder for it [.].")
+@click.option(
+    "--variant",
+    "variants",
+    multiple=True,
+    type=click.Choice(VARIANT_NAMES),
+    help="Carry a quantised copy too; may be given again.",
+)
 @click.option("--check", type=_PATH, help="Rebuild this bundle and compare; signs nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
@@ -31,6 +40,7 @@ def command(
     policy: str,
     signing: Signing,
     output: Path | None,
+    variants: tuple["VariantName", ...],
     check: Path | None,
     as_json: bool,
 ) -> None:
@@ -38,6 +48,7 @@ def command(
 
     SNAPSHOT is what `fetch` made, or a bare model directory. Vetting, the commit proof and every
     digest are done again on the bytes that are copied; a file that changed meanwhile is refused.
+    A --variant is made in a confined child, vetted too, and signed as "converted, not commit-proved".
     """
     from pratique.cli.gate import local_gate
     from pratique.cli.progress_bar import progress_bar
@@ -47,7 +58,7 @@ def command(
     from pratique.formats.policy import load_policy
 
     rules = load_policy(policy)
-    request = SealRequest(snapshot, rules, output)
+    request = SealRequest(snapshot, rules, output, variants)
     gate, show = local_gate(context, rules), verdict_printer(context)
     if check is not None:
         with progress_bar(context) as progress:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.core.variants import NOT_PROVED
 
 if TYPE_CHECKING:
     from pratique.flows.describe import Description
@@ -112,6 +113,9 @@ def _rows(found: "Description") -> list[tuple[str, str]]:
             )
             for e in statement.approvals
         ]
+    if document.variants:
+        names = ", ".join(variant.name for variant in document.variants)
+        rows.append(("variants", f"{names} ({NOT_PROVED})"))
     rows += _tokenizers(found)
     return rows
 

@@ -5,7 +5,7 @@ and the commit proof by `pratique.admit`. Paths are relative to `payload/`.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -178,9 +178,7 @@ class BundleDocument(BaseModel):
             kept = entry.kept and by_path.get(entry.kept)
             if entry.kept and (not kept or kept.sha256 != entry.sha256):
                 raise FormatError(f"bundle.json says {entry.path} was kept, but it was not")
-        for variant in self.variants:
-            if variant.statement not in by_path:
-                raise FormatError(f"variant {variant.name} has no conversion statement")
+        _check_variants(self.variants, by_path)
         if self.vetted().digest != self.subject:
             raise FormatError("bundle.json lists other files than the gate vetted")
         return self
@@ -189,6 +187,21 @@ class BundleDocument(BaseModel):
         """The manifest that the gate judged: names as in the repository."""
         beside = (FileEntry(f.path, f.size, f.sha256) for f in self.aside)
         return Manifest.of((*model_manifest(self), *beside))
+
+
+def _check_variants(variants: Iterable[Variant], paths: Collection[str]) -> None:
+    """Every variant is named once and has its statement; nothing else lies below `variants/`."""
+    names = [variant.name for variant in variants]
+    if len(set(names)) != len(names):
+        raise FormatError("bundle.json lists a variant twice")
+    for variant in variants:
+        if variant.statement not in paths:
+            raise FormatError(f"variant {variant.name} has no conversion statement")
+        if not variant.statement.startswith(f"{VARIANTS}/{variant.name}/"):
+            raise FormatError(f"the statement of variant {variant.name} lies elsewhere")
+    for path in paths:
+        if path.startswith(f"{VARIANTS}/") and path.split("/")[1] not in names:
+            raise FormatError(f"{path} belongs to no variant that bundle.json lists")
 
 
 def model_manifest(document: BundleDocument) -> Manifest:

@@ -93,6 +93,7 @@ def vet_for_approval(
     on_verdict(verdict)
     _require_pass(document, verdict)
     rungs = terms.rungs or terms.policy.serve.rungs
+    accepted = tuple(rung for rung in rungs if rung in terms.policy.serve.rungs)
     return Approval(
         bundle_id=bundle_id,
         name=document.label,
@@ -101,8 +102,8 @@ def vet_for_approval(
         expires=terms.now + terms.valid_for,
         reason=terms.reason,
         allowances=accepted_allowances(terms.policy, verdict),
-        rungs=tuple(rung for rung in rungs if rung in terms.policy.serve.rungs),
-        variants=tuple(variant.name for variant in document.variants),
+        rungs=accepted,
+        variants=tuple(v.name for v in document.variants if v.name in accepted),
         scope=terms.scope,
     )
 

@@ -8,9 +8,10 @@ from tempfile import TemporaryDirectory
 from pratique.attest.keys import Signer
 from pratique.core.candidate import Gate
 from pratique.core.findings import Verdict
-from pratique.core.ids import parse_repo_id
+from pratique.core.ids import parse_repo_id, shown
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Snapshot
+from pratique.core.variants import VARIANT_NAMES, VariantName
 from pratique.errors import SealError, VerificationRefused
 from pratique.fetch import plan
 from pratique.fetch.foreign import foreign_snapshots
@@ -145,6 +146,15 @@ class Build:
                 session, options.home, options.policy, self.gate, progress, options.into
             ).run(request)
 
+    def _variants(self) -> tuple[VariantName, ...]:
+        wanted = self.recipe.recipe.variants
+        if unknown := set(wanted).difference(VARIANT_NAMES):
+            raise SealError(
+                f"{self.recipe.path.name} asks for the variant {shown(min(unknown))}",
+                hint=f"there are: {', '.join(VARIANT_NAMES)}",
+            )
+        return tuple(name for name in VARIANT_NAMES if name in wanted)
+
     def run(
         self,
         signer: Callable[[], Signer],
@@ -156,11 +166,7 @@ class Build:
 
         Raises what `fetch`, `vet` and `seal` raise.
         """
-        if self.recipe.recipe.variants:
-            raise SealError(
-                f"{self.recipe.path.name} asks for variants, which this version cannot make",
-                hint="leave `variants` empty",
-            )
+        variants = self._variants()
         snapshot = self.fetch(progress)
         root = snapshot.model_dir.parent
         beside = self.output
@@ -171,5 +177,5 @@ class Build:
         for directory, output in wanted:
             request = SealRequest(directory, self.options.policy, output)
             vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)
-        request = SealRequest(root, self.options.policy, self.output)
+        request = SealRequest(root, self.options.policy, self.output, variants)
         return vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)

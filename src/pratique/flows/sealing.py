@@ -4,10 +4,13 @@ The signer is asked for only after the gate has answered and the commit proof wa
 that no key is in memory while hostile bytes are parsed.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -34,6 +37,7 @@ from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
+from pratique.core.variants import VARIANT_NAMES, VariantName
 from pratique.errors import FormatError, SealError, UsageError, VettingRefused
 from pratique.evidence.report import Report, html_report
 from pratique.evidence.sarif import sarif_json
@@ -42,6 +46,8 @@ from pratique.evidence.verdict import verdict_json
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
 from pratique.seal.staging import refuse_existing
+from pratique.seal.variants import Conversion, MadeVariant
+from pratique.store import disk
 from pratique.store.quarantine import hash_tree, open_snapshot, read_document
 from pratique.vet.roles import Role, role_of
 
@@ -66,11 +72,15 @@ _OTHER_WEIGHTS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SealRequest:
-    """What to seal and where to. `output` is a bundle's path, a folder, or None for here."""
+    """What to seal and where to. `output` is a bundle's path, a folder, or None for here.
+
+    `variants` are quantised copies to make and carry beside the model.
+    """
 
     snapshot: Path
     policy: Policy
     output: Path | None = None
+    variants: tuple[VariantName, ...] = ()
 
 
 def vet_and_seal(
@@ -94,7 +104,9 @@ def vet_and_seal(
     target = _target(request.output, snapshot)
     refuse_existing(target)  # before minutes are spent on vetting; `seal` looks again
     sealing = _sealing(request, snapshot, gate, on_verdict, clock=_clock(snapshot))
-    return seal(sealing, signer(), target, progress=progress)
+    with _variants(sealing, request.variants, gate, on_verdict, near=target.parent) as made:
+        # The signer is asked for when everything foreign has been read.
+        return seal(replace(sealing, variants=made), signer(), target, progress=progress)
 
 
 def check_reproducible(
@@ -113,7 +125,9 @@ def check_reproducible(
     taken = _time(document.taken_at)
     snapshot = open_snapshot(request.snapshot, now=taken)
     sealing = _sealing(request, snapshot, gate, on_verdict, clock=_time(document.created))
-    expected = recompute(sealing, progress=progress)
+    names = tuple(name for name in VARIANT_NAMES if name in {v.name for v in document.variants})
+    with _variants(sealing, names, gate, on_verdict, near=None) as made:
+        expected = recompute(replace(sealing, variants=made), progress=progress)
     found = {f.path: f.sha256 for f in hash_tree(bundle / PAYLOAD)}
     sums = parse_sha256sums(read_unsigned(bundle / PAYLOAD, SUMS, MAX_SUMS_BYTES))
     found.pop(SUMS, None)
@@ -149,6 +163,37 @@ def _sealing(
         left_behind=unneeded(snapshot.manifest),
         absent=absent,
     )
+
+
+@contextlib.contextmanager
+def _variants(
+    sealing: Sealing,
+    names: tuple[VariantName, ...],
+    gate: Gate,
+    on_verdict: Callable[[Verdict], None],
+    *,
+    near: Path | None,
+) -> Iterator[tuple[MadeVariant, ...]]:
+    """Make the variants in a folder below `near` (None: the system's) that is gone afterwards."""
+    if not names:
+        yield ()
+        return
+    conversion = Conversion(
+        vetted=sealing.vetted,
+        policy=sealing.policy,
+        gate=gate,
+        left_behind=frozenset(sealing.left_behind),
+        on_verdict=on_verdict,
+    )
+    with disk.storing(str(near or tempfile.gettempdir())):
+        if near is not None:
+            near.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".pratique-variants-", dir=near))
+    try:
+        wanted = [name for name in VARIANT_NAMES if name in names]  # each once, in one order
+        yield tuple(conversion.make(name, folder) for name in wanted)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _candidate(snapshot: Snapshot) -> Candidate:

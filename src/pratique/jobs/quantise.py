@@ -1,27 +1,23 @@
-"""Make a quantised variant of a model, in a child with no way out. The only output is the folder given.
+"""Quantise a model's weights, in a child with no way out. The only output is the folder given.
 
 Started by `confine.run_job` under the model profile, with the model readable and an empty folder
-writable. The answer is what was made, by digest, and with which tools: a conversion statement's body.
-It is a claim: whoever seals hashes the files again.
+writable. Weights are all that it leaves there: configuration, tokenizer and the rest of a variant are
+put together from vetted bytes by whoever seals it, who also hashes and vets what was written here.
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Callable
-from importlib import metadata
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from pratique.core.load import Limits, LoadSpec, WeightFile
+from pratique.core.load import Limits, LoadFault, LoadSpec, WeightFile
 from pratique.core.rungs import Rung
-from pratique.jobs.worker_files import hold
+from pratique.core.variants import SETTINGS, VariantName, is_top_weights
+from pratique.jobs.worker_files import LoadRefused, hold
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-_WEIGHTS: Final = (".safetensors", ".safetensors.index.json")
-_TOOLS: Final = ("torch", "transformers", "bitsandbytes", "safetensors", "accelerate")
 
 
 def _absolute(text: str) -> str:
@@ -37,13 +33,13 @@ class QuantiseRequest(BaseModel):
 
     model_dir: Annotated[str, AfterValidator(_absolute)]
     files: tuple[WeightFile, ...] = Field(min_length=1)
-    variant: Literal["int8", "nf4"]
+    variant: VariantName
     output_dir: Annotated[str, AfterValidator(_absolute)]
     threads: int = Field(default=1, gt=0)
 
 
 def run(request: bytes, note: Callable[[str], None]) -> bytes:
-    """Convert; return `{"files": [...], "tools": {...}, "settings": {...}}`. Raises on any failure."""
+    """Convert; the answer is empty. Raises LoadRefused if a file is not the one that was named."""
     asked = QuantiseRequest.model_validate_json(request)
     spec = LoadSpec(
         model_dir=asked.model_dir,
@@ -51,6 +47,7 @@ def run(request: bytes, note: Callable[[str], None]) -> bytes:
         rung=Rung.NF4 if asked.variant == "nf4" else Rung.INT8,
         limits=Limits(context=1, rows=1, kv_tokens=1, threads=asked.threads),
     )
+    output = Path(asked.output_dir)
     note("checking the model's files")
     with hold(spec) as files:
         import torch
@@ -60,47 +57,27 @@ def run(request: bytes, note: Callable[[str], None]) -> bytes:
         torch.set_num_threads(asked.threads)
         note("quantising")
         loaded = load(spec, files.directory)
-        output = Path(asked.output_dir)
+        _require_settings(asked.variant, loaded.model.config.quantization_config)
         note("writing the variant")
         loaded.model.save_pretrained(output, safe_serialization=True)
-        settings = loaded.model.config.quantization_config
-        _copy_rest(files.directory, output, asked.files)
-    note("hashing the variant")
-    return json.dumps(
-        {
-            "files": [
-                _described(output, path) for path in sorted(output.rglob("*")) if path.is_file()
-            ],
-            "tools": {name: metadata.version(name) for name in _TOOLS},
-            "settings": _plain(settings),
-        }
-    ).encode()
+        if not files.unchanged():
+            raise LoadRefused(LoadFault.FILE_CHANGED)
+    _keep_weights(output)
+    return b""
 
 
-def _copy_rest(source: Path, output: Path, files: tuple[WeightFile, ...]) -> None:
-    """Everything but the weights and the configuration is the original, byte for byte."""
-    for file in files:
-        target = output / file.path
-        if file.path.endswith(_WEIGHTS) or file.path == "config.json":
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / file.path, target)
+def _require_settings(variant: VariantName, used: Any) -> None:  # noqa: ANN401 - transformers
+    """The configuration that will be written beside these weights must be the one they were made by."""
+    found: Mapping[str, object] = used if isinstance(used, dict) else used.to_dict()
+    wanted = SETTINGS[variant]
+    if {key: found.get(key) for key in wanted} != wanted:
+        raise LoadRefused(LoadFault.RUNG_UNSUPPORTED)
 
 
-def _described(root: Path, path: Path) -> dict[str, object]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {
-        "path": path.relative_to(root).as_posix(),
-        "size": path.stat().st_size,
-        "sha256": digest,
-    }
-
-
-def _plain(settings: Any) -> dict[str, object]:  # noqa: ANN401 - transformers
-    value = settings if isinstance(settings, dict) else settings.to_dict()
-    return {
-        str(key): item
-        for key, item in value.items()
-        if isinstance(item, str | int | float | bool) or item is None
-    }
+def _keep_weights(output: Path) -> None:
+    """Remove what the library writes beside the weights."""
+    for path in output.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif not is_top_weights(path.name):
+            path.unlink()

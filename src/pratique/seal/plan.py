@@ -4,7 +4,7 @@ A plan is made from a snapshot that the gate let pass. Files of the model keep t
 what differs from it when it is read is refused.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +14,7 @@ from pratique.core.ids import Digest, RelPath, parse_relpath, shown
 from pratique.core.manifest import FileEntry
 from pratique.core.snapshot import VettedSnapshot
 from pratique.errors import SealError
+from pratique.seal.variants import MadeVariant
 from pratique.store import tree
 
 _KEPT_GIT: Final = "provenance/aside"
@@ -40,7 +41,10 @@ class Plan:
 
 
 def plan_payload(
-    vetted: VettedSnapshot, evidence: Mapping[str, bytes], left_behind: Mapping[RelPath, str]
+    vetted: VettedSnapshot,
+    evidence: Mapping[str, bytes],
+    left_behind: Mapping[RelPath, str],
+    variants: Sequence[MadeVariant] = (),
 ) -> Plan:
     """Decide what the payload of `vetted` holds.
 
@@ -48,6 +52,7 @@ def plan_payload(
         vetted: the snapshot and the verdict that lets it pass.
         evidence: documents by name below `evidence/`.
         left_behind: paths that nothing loads, with the reason; they are listed, not carried.
+        variants: quantised copies that the gate passed.
 
     Raises SealError for a name that cannot be carried.
     """
@@ -67,6 +72,12 @@ def plan_payload(
     if snapshot.provenance_dir is not None:
         carried += _provenance(snapshot.provenance_dir)
     written = {parse_relpath(f"{EVIDENCE}/{name}"): data for name, data in evidence.items()}
+    for made in variants:
+        carried += (
+            Carried(parse_relpath(f"{made.folder}/{f.path}"), made.root, f.path, f.sha256)
+            for f in made.files
+        )
+        written[made.statement_path] = made.statement
     unique = {item.path: item for item in carried}  # two .git files may have the same bytes
     return Plan(tuple(unique.values()), written, tuple(aside))
 

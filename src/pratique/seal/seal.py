@@ -36,6 +36,7 @@ from pratique.core.bundle import (
     BundlePolicy,
     BundleSource,
     SealedFile,
+    Variant,
     bundle_id_of,
     sums_of,
 )
@@ -43,10 +44,12 @@ from pratique.core.ids import BundleId, Digest, RelPath, shown
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.snapshot import VettedSnapshot
+from pratique.core.variants import METHODS
 from pratique.errors import SealError
 from pratique.formats.bundle import encode_bundle_document
 from pratique.seal.plan import Carried, Plan, plan_payload
 from pratique.seal.staging import publish, staging_for
+from pratique.seal.variants import MadeVariant
 from pratique.store import disk, tree
 from pratique.store.measure import Measured, Wanted, measure, measure_all, measure_bytes
 
@@ -73,7 +76,8 @@ class Sealing:
     """What is to be sealed and how. `evidence` is by name below `evidence/`.
 
     `left_behind` maps paths that nothing loads to the reason for not carrying them; `absent` lists
-    paths of the commit that were never fetched. `clock` is written as the bundle's time.
+    paths of the commit that were never fetched. `clock` is written as the bundle's time. `variants`
+    are copies that the gate passed; their files must stay until the bundle is written.
     """
 
     vetted: VettedSnapshot
@@ -82,6 +86,7 @@ class Sealing:
     evidence: Mapping[str, bytes]
     left_behind: Mapping[RelPath, str]
     absent: tuple[AbsentFile, ...] = ()
+    variants: tuple[MadeVariant, ...] = ()
 
     def __post_init__(self) -> None:
         if self.policy.digest != self.vetted.verdict.policy.digest:
@@ -106,7 +111,7 @@ def seal(
         SealError: the target exists, somebody else is sealing it, or a file changed since vetting.
         StorageError: the disk is full, or reading or writing failed.
     """
-    plan = plan_payload(sealing.vetted, sealing.evidence, sealing.left_behind)
+    plan = _plan(sealing)
     with staging_for(target) as staging:
         with disk.storing(str(target)):
             disk.make_folder(staging / SIGNATURES)
@@ -127,11 +132,15 @@ def seal(
 
 def recompute(sealing: Sealing, *, progress: Progress | None = None) -> Mapping[RelPath, Digest]:
     """Return what `SHA256SUMS` of this sealing would list, without writing anything."""
-    plan = plan_payload(sealing.vetted, sealing.evidence, sealing.left_behind)
+    plan = _plan(sealing)
     document, _ = _fill(sealing, plan, None, progress)
     data = encode_bundle_document(document)
     listed = {file.path: file.sha256 for file in document.files}
     return {**listed, DOCUMENT: _digest(data)}
+
+
+def _plan(sealing: Sealing) -> Plan:
+    return plan_payload(sealing.vetted, sealing.evidence, sealing.left_behind, sealing.variants)
 
 
 def label_path(sealing_label: str, folder: Path) -> Path:
@@ -185,6 +194,10 @@ def _document(sealing: Sealing, plan: Plan, found: list[Measured]) -> BundleDocu
         ),
         aside=plan.aside,
         absent=sealing.absent,
+        variants=tuple(
+            Variant(name=made.name, method=METHODS[made.name], statement=made.statement_path)
+            for made in sealing.variants
+        ),
         runtime=dict(_RUNTIME),
         made_by={"pratique": __version__},
     )

@@ -126,6 +126,19 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "variant without a statement": lambda v: v["variants"].append(
         {"name": "nf4", "method": "nf4", "statement": "variants/nf4/statement.json"}
     ),
+    "statement elsewhere": lambda v: v["variants"].append(
+        {"name": "nf4", "method": "nf4", "statement": v["files"][0]["path"]}
+    ),
+    "variant twice": lambda v: (
+        v["files"].append(dict(_file(v), path="variants/nf4/conversion.json")),
+        v.update(
+            variants=2
+            * [{"name": "nf4", "method": "nf4", "statement": "variants/nf4/conversion.json"}]
+        ),
+    ),
+    "variant that is not listed": lambda v: v["files"].append(
+        dict(_file(v), path="variants/nf4/model.safetensors")
+    ),
 }
 
 
