@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: venv dev demo test test-all lint fuzz bench clean
+.PHONY: venv dev demo test test-all test-offline lint fuzz bench clean
 
 venv: $(STAMP)
 dev: $(DEV)
@@ -36,6 +36,9 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+
+test-offline: $(DEV)
+	unshare -rn $(BIN)/python -m tests.offline -q -m "not slow" -n 2 --dist loadgroup
 
 fuzz: $(DEV)
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
