@@ -15,12 +15,13 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pratique.core.load import Limits
 from pratique.errors import PratiqueError, ServeError, UsageError
 from pratique.serve.gateway.access import Callers, Key
 from pratique.serve.gateway.app import Gateway, Settings
+from pratique.serve.gateway.errors import note_bug
 from pratique.serve.gateway.exchange import Recorder
 from pratique.serve.gateway.http import Server, server
 from pratique.serve.gateway.routes import application
@@ -259,8 +260,9 @@ async def _watch_trust(state: _Run, still_admitted: Callable[[], None], seconds:
 
 @contextlib.asynccontextmanager
 async def _signals(state: _Run) -> AsyncIterator[None]:
-    """Drain on SIGTERM and SIGINT while the block runs."""
+    """Drain on SIGTERM and SIGINT while the block runs; note what goes wrong between tasks."""
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_note)
     taken = []
     for number in (signal.SIGTERM, signal.SIGINT):
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
@@ -271,3 +273,11 @@ async def _signals(state: _Run) -> AsyncIterator[None]:
     finally:
         for number in taken:
             loop.remove_signal_handler(number)
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that no task awaited, without its words."""
+    del loop
+    error = context.get("exception")
+    if isinstance(error, Exception) and not isinstance(error, OSError):
+        note_bug(error)

@@ -19,7 +19,7 @@ from pratique.core.load import Limits, Task
 from pratique.core.wire import Classify, Embed, Failed, Generate, Sampling
 from pratique.errors import FormatError
 from pratique.serve.gateway.access import Callers
-from pratique.serve.gateway.errors import ApiError, of_fault, unavailable
+from pratique.serve.gateway.errors import ApiError, bug, note_bug, of_fault, unavailable
 from pratique.serve.gateway.exchange import Exchange, Recorder
 from pratique.serve.gateway.http import read_body
 from pratique.serve.gateway.metrics import Metrics, gateway_metrics
@@ -168,10 +168,9 @@ class Gateway:
             exchange.status, exchange.finish = 499, "disconnected"
             self.finish(exchange)
             raise
-        except Exception:  # a bug; its request is over all the same
-            exchange.status, exchange.code = 500, "internal"
-            self.finish(exchange)
-            raise
+        except Exception as error:  # noqa: BLE001 - a bug, which must not cost more than its request
+            note_bug(error)
+            response = self.refuse(exchange, bug())
         exchange.status = response.status_code
         if not exchange.streamed:
             self.finish(exchange)

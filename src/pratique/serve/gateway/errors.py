@@ -1,5 +1,8 @@
 """Every refusal over HTTP has OpenAI's form, names the field where there is one, and quotes nobody."""
 
+import logging
+import traceback
+from pathlib import PurePath
 from typing import Final, Literal
 
 from starlette.responses import JSONResponse
@@ -123,6 +126,20 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
     ),
     Fault.INTERNAL: (500, "internal", None, "the worker could not answer"),
 }
+
+
+def bug() -> ApiError:
+    """What is said when this program is wrong."""
+    return ApiError(
+        500, "a bug in pratique; no answer was made", kind="server_error", code="internal"
+    )
+
+
+def note_bug(error: BaseException) -> None:
+    """Log which error and where, and nothing else: messages and tracebacks can quote a request."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{PurePath(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
+    logging.getLogger("pratique.serve").error("a bug: %s at %s", type(error).__name__, places)
 
 
 def of_fault(failed: Failed) -> ApiError:

@@ -16,7 +16,8 @@ from pratique.serve.gateway.errors import ApiError
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 M = TypeVar("M", bound=BaseModel)
 
-Stop = str | Annotated[list[str], Field(max_length=16)]
+_StopText = Annotated[str, Field(max_length=1024)]
+Stop = _StopText | Annotated[list[_StopText], Field(max_length=16)]
 
 
 class TextPart(BaseModel):

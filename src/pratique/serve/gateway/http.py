@@ -6,9 +6,11 @@ nothing off the stream does not hold a worker for ever.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
+import h11
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -43,6 +45,20 @@ class GuardedProtocol(H11Protocol):
         if self.cycle is not before:
             self._disarm()
 
+    def on_response_complete(self) -> None:
+        """Give who was answered before the end of its body a moment to end it; then hang up.
+
+        Else a body that never ends would hold a connection for ever.
+        """
+        cycle, sending = self.cycle, self.conn.their_state is h11.SEND_BODY
+        super().on_response_complete()
+        if sending:
+            self.loop.call_later(self.header_seconds, self._still_sending, cycle)
+
+    def _still_sending(self, cycle: Any) -> None:  # noqa: ANN401 - uvicorn's
+        if self.cycle is cycle and self.conn.their_state is h11.SEND_BODY:
+            self._too_slow()
+
     def _arm(self) -> None:
         self._deadline = self.loop.call_later(self.header_seconds, self._too_slow)
 
@@ -76,6 +92,9 @@ def server(
     tls: dict[str, str] | None = None,
 ) -> Server:
     """Return a server for sockets that the caller has bound. It logs nothing by itself."""
+    quiet = logging.getLogger("uvicorn")  # its tracebacks and warnings can quote requests
+    quiet.addHandler(logging.NullHandler())
+    quiet.propagate = False
     config = uvicorn.Config(
         app,
         http=type("Protocol", (GuardedProtocol,), {"header_seconds": header_seconds}),

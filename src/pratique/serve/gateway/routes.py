@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from pratique.serve.gateway import chat, encode, views
 from pratique.serve.gateway.app import Gateway
-from pratique.serve.gateway.errors import ApiError
+from pratique.serve.gateway.errors import ApiError, bug, note_bug
 
 
 def application(gateway: Gateway) -> Starlette:
@@ -66,7 +66,6 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
-    del request, error
-    return ApiError(
-        500, "a bug in pratique; no answer was made", kind="server_error", code="internal"
-    ).response()
+    del request
+    note_bug(error)
+    return bug().response()

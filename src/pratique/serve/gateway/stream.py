@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from pratique.serve.gateway.errors import note_bug
+
 END = b"data: [DONE]\n\n"
 
 
@@ -46,12 +48,14 @@ class EventStream(Response):
         finally:
             for task in (pumping, gone):
                 task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError, TimeoutError):
-                await pumping
-            with contextlib.suppress(asyncio.CancelledError):
-                await gone
-            await self._pieces.aclose()
+            # Whatever went wrong, the source is closed and the end is noted: headers are long sent.
+            ended = await asyncio.gather(pumping, gone, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await self._pieces.aclose()
             self._on_end()
+            for error in ended:
+                if isinstance(error, Exception) and not isinstance(error, OSError):
+                    note_bug(error)
 
     async def _pump(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
