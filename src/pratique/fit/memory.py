@@ -166,7 +166,8 @@ def _activations(shape: ModelShape, demand: Demand) -> int:
         repeated = 2 * (demand.kv_tokens + span) * shape.expanded * width
         mask += 3 * tokens * span * shape.heads * 4
     if shape.experts:
-        flow += tokens * 8 * shape.hidden * width
+        # What is routed, and one layer's experts as the multiplication lays them out.
+        flow += tokens * 8 * shape.hidden * width + -(-shape.experts // shape.layers)
     return int((flow + repeated + mask) * _ALLOCATOR)
 
 

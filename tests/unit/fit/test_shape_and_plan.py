@@ -187,3 +187,13 @@ def test_more_is_never_predicted_to_need_less(context, rows, more):
     first, second = predict(shape, Rung.AUTO, small), predict(shape, Rung.AUTO, large)
     assert first.host_total <= second.host_total
     assert first.host_total >= shape.weights + context * rows * shape.bytes_per_token
+
+
+def test_one_layer_of_experts_is_counted_again_while_it_runs(tmp_path):
+    shape = read_shape(models.write_model(tmp_path / "moe", "deepseek_v3"))
+    assert shape.experts
+    plain = predict(replace(shape, experts=0), Rung.AUTO, DEMAND).host["activations"]
+    assert (
+        predict(shape, Rung.AUTO, DEMAND).host["activations"]
+        > plain + shape.experts // shape.layers
+    )
