@@ -31,6 +31,8 @@ _ALLOCATOR: Final = 1.04
 _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
+_WHOLE: Final = 4
+"""Bytes of an element in single precision."""
 
 
 class Calibration(BaseModel):
@@ -97,7 +99,8 @@ def predict(
     base = calibration.base if calibration else BASE_CPU
     if not rung.variant:
         # Stacked experts are copies; their originals stay mapped as long as their file is.
-        weights += shape.experts
+        # In half precision the peak varied by three quarters of another copy from run to run.
+        weights += shape.experts * (2 if shape.width < _WHOLE else 1)
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if calibration and calibration.rung is rung:
