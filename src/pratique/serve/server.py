@@ -70,7 +70,8 @@ def bind(listen: Listen, keys: tuple[Key, ...]) -> socket.socket:
     if listen.unix is not None:
         return _bind_unix(listen.unix)
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio turns off Nagle's delay (40 ms an answer on a kept connection) only where TCP is named.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((listen.host.strip("[]"), listen.port))

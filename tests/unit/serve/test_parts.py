@@ -161,3 +161,8 @@ def test_text_is_redacted_whole_before_it_is_written(tmp_path):
     assert written.count("EMAIL") == 2
     assert book.events[0].entities == {"EMAIL": 2}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_tcp_is_named_so_that_answers_do_not_wait_for_acknowledgements():
+    with bind(Listen(port=0), ()) as sock:
+        assert sock.proto == socket.IPPROTO_TCP
