@@ -16,11 +16,14 @@ _MAX_SHOWN: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class CodeFacts:
-    """What one source file imports and calls, by name; `local`: modules of the same folder."""
+    """What one source file imports and calls, by name.
+
+    `local`: what it may import from the repository, as (folders up, dotted name).
+    """
 
     imports: tuple[str, ...]
     calls: tuple[str, ...]
-    local: tuple[str, ...]
+    local: tuple[tuple[int, str], ...]
     top_level_calls: tuple[str, ...]
 
 
@@ -60,14 +63,16 @@ def _imports(tree: ast.Module) -> list[str]:
     return found
 
 
-def _local(tree: ast.Module) -> list[str]:
-    found: list[str] = []
+def _local(tree: ast.Module) -> list[tuple[int, str]]:
+    """(folders up, dotted name) of every module that a relative import may load.
+
+    `from .pkg import name` may load pkg/name.py as well as pkg/__init__.py: both are named.
+    """
+    found: list[tuple[int, str]] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.level:
-            if node.module:
-                found.append(node.module)
-            else:
-                found.extend(alias.name for alias in node.names)
+            modules = [".".join(filter(None, (node.module, a.name))) for a in node.names]
+            found.extend((node.level - 1, m) for m in (node.module or "", *modules))
     return found
 
 

@@ -4,7 +4,7 @@
 with `--` makes it take that file from another repository, at whatever is there on the day.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pratique.core.findings import Finding, Severity
@@ -99,14 +99,10 @@ def review(check: str, repo: Repo, reached: dict[str, str]) -> Iterator[Finding]
         except FormatError as error:
             yield refuse(check, path, f"is code (reached by {reached[path]}) and {error}", _REMEDY)
             continue
-        folder = path.rpartition("/")[0]
-        for module in facts.local:
-            stem = module.replace(".", "/")
-            for name in (f"{stem}.py", f"{stem}/__init__.py"):
-                other = f"{folder}/{name}" if folder else name
-                if repo.has(other) and other not in reached:
-                    reached[other] = path
-                    pending.append(other)
+        for other in _beside(path, facts.local):
+            if repo.has(other) and other not in reached:
+                reached[other] = path
+                pending.append(other)
         yield approve(
             check,
             path,
@@ -116,6 +112,16 @@ def review(check: str, repo: Repo, reached: dict[str, str]) -> Iterator[Finding]
             digest=repo.digest_for(path),
             severity=Severity.HIGH,
         )
+
+
+def _beside(path: str, local: Iterable[tuple[int, str]]) -> Iterator[str]:
+    """Files that relative imports of the file at `path` may load."""
+    for up, module in local:
+        folder = path
+        for _ in range(up + 1):
+            folder = folder.rpartition("/")[0]
+        stem = "/".join(filter(None, (folder, module.replace(".", "/"))))
+        yield from (f"{stem}.py", f"{stem}/__init__.py" if stem else "__init__.py")
 
 
 def _some(names: tuple[str, ...]) -> str:
