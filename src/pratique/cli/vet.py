@@ -1,5 +1,6 @@
 """`pratique vet DIR`: judge any local model directory or snapshot; the answer is also the exit code."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,8 @@ def command(
     forbidden = [
         context.home / name for name in ("keys", "ledger") if (context.home / name).exists()
     ]
+    # The child reads the repository; meanwhile this process reads what it needs to print and record.
+    threading.Thread(target=_read_ahead, daemon=True).start()
     if not context.verbose:
         verdict = judge(candidate, rules, chosen, forbidden=forbidden)
     else:
@@ -87,6 +90,11 @@ def command(
     if chosen is Stage.CONTENT:
         _record(context, verdict, rules)
     return _exit_code(verdict)
+
+
+def _read_ahead() -> None:
+    import pratique.cli.verdict_table
+    import pratique.flows.recording  # noqa: F401
 
 
 def _record(context: Context, verdict: "Verdict", policy: "Policy") -> None:
