@@ -22,3 +22,12 @@ def _a_home_for_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         del os.environ["PRATIQUE_HOME"]
     else:
         os.environ["PRATIQUE_HOME"] = before
+
+
+@pytest.fixture(autouse=True)
+def _umask_stays() -> Iterator[None]:
+    """A command that is run inside a test's process must not change what later tests create."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)

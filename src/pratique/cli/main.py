@@ -117,13 +117,13 @@ def cli(ctx: click.Context, verbose: int, home: Path | None) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run one command and exit with its code; see docs/exit-codes.md."""
+    """Run one command and exit with its code; see docs/exit-codes.md. Ours to read alone by default."""
+    os.umask(0o077)
     sys.exit(run(args))
 
 
 def run(args: list[str] | None = None) -> int:
     """Run one command and return its exit code. Prints errors; never lets a traceback out."""
-    os.umask(0o077)
     try:
         result = cli.main(args=args, prog_name="pratique", standalone_mode=False)
     except click.exceptions.Exit as stop:
