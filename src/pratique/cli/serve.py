@@ -26,7 +26,10 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any."
 )
-@click.option("--unix", type=_FILE, help="Listen on a Unix socket instead.")
+@click.option("--unix", type=_FILE, help="Listen on a Unix socket instead, for this user alone.")
+@click.option(
+    "--unix-group", metavar="GROUP", help="Let this group's members use the Unix socket too."
+)
 @click.option("--keys", type=_FILE, help="Who may ask: TOML with the SHA-256 of each key.")
 @click.option("--tls-cert", type=_FILE, help="Certificate chain, PEM.")
 @click.option("--tls-key", type=_FILE, help="Its private key, PEM.")
@@ -61,6 +64,7 @@ def command(
     host: str,
     port: int,
     unix: Path | None,
+    unix_group: str | None,
     keys: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -94,10 +98,13 @@ def command(
     callers = read_keys(keys) if keys else ()
     if (tls_cert is None) != (tls_key is None):
         raise UsageError("--tls-cert and --tls-key go together")
+    if unix_group is not None and unix is None:
+        raise UsageError("--unix-group goes with --unix")
     listen = Listen(
         host=host,
         port=port,
         unix=unix.absolute() if unix else None,
+        unix_group=unix_group,
         certificate=tls_cert,
         private_key=tls_key,
         names=allow_host,

@@ -8,7 +8,9 @@ not wait for what runs.
 import asyncio
 import contextlib
 import errno
+import grp
 import ipaddress
+import os
 import signal
 import socket
 import stat
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from pratique.core.ids import shown
 from pratique.core.load import Limits
 from pratique.errors import PratiqueError, ServeError, UsageError
 from pratique.serve.gateway.access import Callers, Key
@@ -40,6 +43,7 @@ class Listen:
     host: str = "127.0.0.1"
     port: int = 8000
     unix: Path | None = None
+    unix_group: str | None = None
     certificate: Path | None = None
     private_key: Path | None = None
     names: tuple[str, ...] = ()
@@ -68,7 +72,7 @@ def bind(listen: Listen, keys: tuple[Key, ...]) -> socket.socket:
             hint="give --keys FILE (make one with --new-key), or listen on 127.0.0.1",
         )
     if listen.unix is not None:
-        return _bind_unix(listen.unix)
+        return _bind_unix(listen.unix, listen.unix_group)
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
     # asyncio turns off Nagle's delay (40 ms an answer on a kept connection) only where TCP is named.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -86,8 +90,12 @@ def bind(listen: Listen, keys: tuple[Key, ...]) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: Path) -> socket.socket:
-    """Bind a Unix socket, mode 0600. A dead one is replaced; anything else at its place is not."""
+def _bind_unix(path: Path, group: str | None) -> socket.socket:
+    """Bind a Unix socket, mode 0600, or 0660 for the members of `group`.
+
+    A dead one is replaced; anything else at its place is not.
+    """
+    members = None if group is None else _group_id(group)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.exists() or path.is_symlink():
@@ -100,7 +108,10 @@ def _bind_unix(path: Path) -> socket.socket:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.bind(str(path))
         path.chmod(0o600)
-        sock.listen(1024)
+        if members is not None:
+            os.chown(path, -1, members)
+            path.chmod(0o660)
+        sock.listen(1024)  # until here nobody could connect
     except OSError as error:
         sock.close()
         raise ServeError(
@@ -110,6 +121,15 @@ def _bind_unix(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise UsageError(
+            f"there is no group {shown(name)}", hint="make it, or leave --unix-group out"
+        ) from error
 
 
 def url(listen: Listen, sock: socket.socket) -> str:

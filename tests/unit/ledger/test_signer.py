@@ -1,5 +1,6 @@
 """The signer signs extensions of its own tree and nothing else, here and in a process of its own."""
 
+import signal
 import socket
 import threading
 
@@ -175,6 +176,15 @@ def test_a_log_with_its_signer_in_another_process(tmp_path):
         path.write_bytes(whole[: len(whole) // 2])
         with pytest.raises(LedgerNotIntact):
             Ledger.open(tmp_path / "log", remote, clock_ms=ticking())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stop_sent_to_everybody_leaves_the_last_checkpoint(tmp_path, number):
+    with start_signer(tmp_path / "keys" / "ledger.key") as remote:
+        remote._child.send_signal(number)
+        with Ledger.open(tmp_path / "log", remote, clock_ms=ticking()) as log:
+            log.append_batch([request(0)])
+        assert verify(Folder(tmp_path / "log"), key=remote.key).state is State.INTACT
 
 
 def test_a_signer_that_is_gone_is_said(tmp_path):

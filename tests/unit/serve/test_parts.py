@@ -1,5 +1,7 @@
 """Metrics, tool calls, listening, records: the small parts."""
 
+import grp
+import os
 import socket
 from dataclasses import dataclass, field
 
@@ -100,6 +102,17 @@ def test_unix_sockets_replace_a_dead_one_and_nothing_else(tmp_path):
     with pytest.raises(ServeError):
         bind(listen, ())
     assert path.read_text() == "mine"
+
+
+def test_a_unix_socket_for_a_group(tmp_path):
+    group = grp.getgrgid(os.getgid())
+    path = tmp_path / "s.sock"
+    with bind(Listen(unix=path, unix_group=group.gr_name), ()):
+        assert path.stat().st_mode & 0o777 == 0o660
+        assert path.stat().st_gid == group.gr_gid
+    with pytest.raises(UsageError, match="no group 'nobody-has-this'"):
+        bind(Listen(unix=tmp_path / "t.sock", unix_group="nobody-has-this"), ())
+    assert not (tmp_path / "t.sock").exists()
 
 
 def test_which_names_are_answered():
