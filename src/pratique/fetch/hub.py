@@ -227,7 +227,7 @@ class _Take:
 
     def _download(self) -> Download:
         fetch, pinned = self._fetch, self._pinned
-        xet = hub_xet(fetch.session, pinned.repo, pinned.commit)
+        xet = hub_xet(fetch.session, pinned.repo, pinned.commit, self._space.root / "xet")
         return Download(fetch.session, pinned.repo, pinned.commit, fetch.progress, xet=xet)
 
     def _finish(self) -> Snapshot:

@@ -1,15 +1,24 @@
 """Xet storage, where the server offers it: hf_xet's ordered streams, from any byte on.
 
-The rules: hf_xet is given a short-lived storage token, never the Hub's; the storage host must be one
-that redirects may lead to; what it delivers is hashed like everything else. Whatever goes wrong here
+The rules: hf_xet runs in a process of its own (xet_child.py) and is given a short-lived storage token,
+never the Hub's; the storage, and every address that the storage names, must be at a host that
+redirects may lead to (outlet.py); what comes is hashed like everything else. Whatever goes wrong here
 is not an error: the rest of the file comes over plain HTTP.
 """
 
 import contextlib
 import importlib.util
+import json
+import os
+import select
+import subprocess
+import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from huggingface_hub import constants
@@ -17,12 +26,17 @@ from huggingface_hub import constants
 from pratique.core.ids import CommitSha, RepoId
 from pratique.errors import FetchError, FormatError
 from pratique.fetch.listing import Wanted
+from pratique.fetch.outlet import outlet
 from pratique.fetch.session import HubSession
-from pratique.fetch.urls import origin_of
+from pratique.fetch.urls import Endpoint, Origin, origin_of
 from pratique.formats import json_strict
 
 _MAX_TOKEN_BYTES: Final = 64 << 10
 _MIN_LIFE: Final = 60.0
+_PIECE: Final = 256 << 10
+_CHILD: Final = (sys.executable, "-I", "-m", "pratique.fetch.xet_child")
+_NOWHERE: Final = "/dev/null/none"
+"""A path below which nobody can make a file."""
 
 
 class XetUnavailable(Exception):
@@ -84,7 +98,7 @@ class HubXet:
         if not isinstance(cas, str) or not isinstance(token, str) or not isinstance(expires, int):
             raise XetUnavailable("malformed storage token")
         origin = origin_of(cas)
-        if origin is None or not self.session.endpoint.expects(origin):
+        if origin is None or not is_reachable(self.session.endpoint, origin):
             raise XetUnavailable("storage at an unexpected host")
         if expires < time.time() + _MIN_LIFE:
             raise XetUnavailable("storage token expired")
@@ -98,29 +112,101 @@ def _guarded(pieces: Iterator[bytes]) -> Iterator[bytes]:
         raise XetUnavailable(type(error).__name__) from error
 
 
-def hub_xet(session: HubSession, repo: RepoId, commit: CommitSha) -> XetSource | None:
+def hub_xet(
+    session: HubSession, repo: RepoId, commit: CommitSha, scratch: Path
+) -> XetSource | None:
     """Return Xet storage if hf_xet is installed, permitted and can be trusted with the connection.
 
     hf_xet makes connections of its own, which know nothing of an own CA or a client certificate: with
-    one of these, plain HTTP is used.
+    one of these, plain HTTP is used. It wants a folder of its own, which is `scratch`.
     """
     absent = importlib.util.find_spec("hf_xet") is None
     if absent or constants.HF_HUB_DISABLE_XET or session.has_own_tls:
         return None
-    return HubXet(session, repo, commit, _open_stream)
+    reachable = partial(is_reachable, session.endpoint)
+    return HubXet(session, repo, commit, ChildStreams(reachable, session.timeout, scratch).open)
 
 
-@contextlib.contextmanager
-def _open_stream(
-    access: XetAccess, file_hash: str, size: int, start: int
-) -> Iterator[Iterator[bytes]]:
-    import hf_xet  # noqa: PLC0415 - a native library with threads of its own: only where it is used
-
-    group = hf_xet.XetSession().new_download_stream_group(
-        endpoint=access.url, token=access.token, token_expiry_unix_secs=access.expires
+def is_reachable(endpoint: Endpoint, origin: Origin) -> bool:
+    """Whether storage may be there, and without the user's proxy: ours would go around it."""
+    proxies = urllib.request.getproxies()
+    proxied = origin.scheme in proxies or "all" in proxies
+    return endpoint.expects(origin) and not (
+        proxied and not urllib.request.proxy_bypass(f"{origin.host}:{origin.port}")
     )
-    stream = group.download_stream(hf_xet.XetFileInfo(file_hash, size), start=start)
-    try:
-        yield iter(stream)
-    finally:
-        stream.cancel()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStreams:
+    """Opens streams of hf_xet, each in a child that is dead when its stream is closed."""
+
+    reachable: Callable[[Origin], bool]
+    timeout: float
+    """The longest silence, in seconds."""
+    scratch: Path
+
+    @contextlib.contextmanager
+    def open(
+        self, access: XetAccess, file_hash: str, size: int, start: int
+    ) -> Iterator[Iterator[bytes]]:
+        """Yield the bytes from `start` on. Raises RuntimeError where hf_xet stalls or gives up."""
+        asked = {
+            "endpoint": access.url,
+            "token": access.token,
+            "expires": access.expires,
+            "hash": file_hash,
+            "size": size,
+            "start": start,
+            "timeout": self.timeout,
+        }
+        with (
+            outlet(self.reachable, timeout=self.timeout) as out,
+            subprocess.Popen(
+                _CHILD,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=_environment(out.url, self.scratch),
+            ) as child,
+        ):
+            assert child.stdin is not None
+            try:
+                child.stdin.write(json.dumps(asked).encode() + b"\n")
+                yield _delivered(child, self.timeout)
+            finally:
+                child.kill()
+
+
+def _environment(proxy: str, scratch: Path) -> dict[str, str]:
+    """All that the child knows of this machine: nothing of ours, and one folder."""
+    kept = {
+        name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ
+    }
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), proxy)
+    return {
+        **kept,
+        **proxies,
+        "HOME": _NOWHERE,
+        "HF_HOME": _NOWHERE,
+        "HF_XET_CACHE": str(scratch.absolute()),
+        "HF_XET_LOG_DEST": os.devnull,
+        "HF_XET_TELEMETRY_ENABLED": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _delivered(child: "subprocess.Popen[bytes]", timeout: float) -> Iterator[bytes]:
+    assert child.stdout is not None
+    handle = child.stdout.fileno()
+    while True:
+        ready, _, _ = select.select([handle], [], [], timeout)
+        if not ready:
+            raise RuntimeError("no bytes in time")
+        piece = os.read(handle, _PIECE)
+        if not piece:
+            break
+        yield piece
+    if child.wait(timeout) != 0:
+        raise RuntimeError("hf_xet gave up")

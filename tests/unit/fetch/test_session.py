@@ -232,7 +232,7 @@ def test_own_tls_keeps_hf_xet_out(tls_server: str, pki: Path) -> None:
     for tls, usable in ((Tls(), True), (Tls(pki / "ca.pem"), False)):
         with hub_session(endpoint, tls=tls, timeout=7) as session:
             assert session.timeout == 7
-            assert (hub_xet(session, REPO, "1" * 40) is not None) is usable
+            assert (hub_xet(session, REPO, "1" * 40, pki) is not None) is usable
 
 
 @pytest.mark.parametrize("name", ["nothing.pem", "client.key"])
