@@ -21,7 +21,8 @@ from pratique.fetch.listing import Wanted
 from pratique.formats.git import blob_hasher
 
 _BLOCK: Final = 1 << 20
-_BLOCKS_BEHIND: Final = 8
+_BLOCKS: Final = 8
+"""How many there are for a large file: that far hashing may be behind."""
 _LARGE: Final = 8 << 20
 _WRITE_OUT: Final = 32 << 20
 
@@ -40,56 +41,74 @@ class Arrived:
 
 
 class _Digests:
-    """SHA-256 and, for files that git holds itself, the blob id. Fed in order from one thread."""
+    """SHA-256 and, for files that git holds itself, the blob id."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._sha256 = hashlib.sha256()
         self._blob = blob_hasher(wanted.size) if wanted.sha256 is None else None
-        self._pending: list[bytes] = []
-        self._held = 0
-        self._queue: queue.Queue[list[bytes] | None] = queue.Queue(_BLOCKS_BEHIND)
-        self._thread: threading.Thread | None = None
-        if wanted.size >= _LARGE:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
 
-    def feed(self, piece: bytes) -> None:
-        """Add bytes. Blocks while the hashing is `_BLOCKS_BEHIND` blocks behind."""
-        if self._thread is None:
-            self._update(piece)
-            return
-        self._pending.append(piece)
-        self._held += len(piece)
-        if self._held >= _BLOCK:
-            self._hand_over()
+    def update(self, data: memoryview) -> None:
+        self._sha256.update(data)
+        if self._blob is not None:
+            self._blob.update(data)
 
     def finish(self) -> tuple[Digest, str]:
         """Return SHA-256, and the digest by which the file was asked for."""
-        self.close()
         sha256 = Digest(self._sha256.hexdigest())
         return sha256, sha256 if self._blob is None else self._blob.hexdigest()
 
+
+class _Blocks:
+    """Memory for what comes: one block is filled while others are hashed, in order, and come back."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.digests = _Digests(wanted)
+        self._room = memoryview(bytearray(max(1, min(_BLOCK, wanted.size))))
+        self._used = 0
+        self._full: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        if wanted.size >= _LARGE:
+            for _ in range(_BLOCKS - 1):
+                self._free.put(memoryview(bytearray(_BLOCK)))
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes go: never empty. Waits while all blocks are still to be hashed."""
+        if self._used == len(self._room):
+            self._hand_over()
+            self._room, self._used = self._free.get(), 0
+        return self._room[self._used :]
+
+    def take(self, count: int) -> memoryview:
+        """The first `count` bytes of `room`, which are to be hashed."""
+        self._used += count
+        return self._room[self._used - count : self._used]
+
     def close(self) -> None:
         """Hash what is left and end the thread."""
+        self._hand_over()
+        self._used = 0
         if self._thread is not None:
-            self._hand_over()
-            self._queue.put(None)
+            self._full.put(None)
             self._thread.join()
             self._thread = None
 
     def _hand_over(self) -> None:
-        self._queue.put(self._pending)
-        self._pending, self._held = [], 0
+        filled = self._room[: self._used]
+        if self._thread is not None:
+            self._full.put(filled)
+        else:
+            self.digests.update(filled)
+            self._free.put(self._room)
 
     def _run(self) -> None:
-        while (pieces := self._queue.get()) is not None:
-            for piece in pieces:
-                self._update(piece)
-
-    def _update(self, piece: bytes) -> None:
-        self._sha256.update(piece)
-        if self._blob is not None:
-            self._blob.update(piece)
+        while (filled := self._full.get()) is not None:
+            self.digests.update(filled)
+            if len(filled) == _BLOCK:
+                self._free.put(filled)
 
 
 class Sink:
@@ -98,7 +117,7 @@ class Sink:
     def __init__(self, handle: int, wanted: Wanted) -> None:
         self._handle = handle
         self._wanted = wanted
-        self._digests = _Digests(wanted)
+        self._blocks = _Blocks(wanted)
         self._written_out = 0
         self.size = 0
 
@@ -117,44 +136,47 @@ class Sink:
                 sink._take_up()
             yield sink
         finally:
-            sink._digests.close()
+            sink._blocks.close()
             os.close(handle)
 
     def _take_up(self) -> None:
         """Hash what is there. A part longer than the file cannot be right: start over."""
         if os.fstat(self._handle).st_size > self._wanted.size:
             os.ftruncate(self._handle, 0)
-        while block := os.pread(self._handle, _BLOCK, self.size):
-            self._digests.feed(block)
-            self.size += len(block)
+        while count := os.preadv(self._handle, [self._blocks.room], self.size):
+            self._blocks.take(count)
+            self.size += count
 
     def restart(self) -> None:
         """Throw away what was written."""
-        self._digests.close()
-        self._digests = _Digests(self._wanted)
+        self._blocks.close()
+        self._blocks = _Blocks(self._wanted)
         self.size = self._written_out = 0
         os.ftruncate(self._handle, 0)
 
-    def write(self, piece: bytes) -> None:
-        """Append. Raises StorageError."""
+    @property
+    def room(self) -> memoryview:
+        """Where to put the next bytes, before `write` says how many."""
+        return self._blocks.room
+
+    def write(self, count: int) -> None:
+        """Append the first `count` bytes of `room`. Raises StorageError."""
+        left = self._blocks.take(count)
         with storing(Path(self._wanted.path)):
-            left = memoryview(piece)
-            at = self.size
             while left:
-                done = os.pwrite(self._handle, left, at)
+                done = os.pwrite(self._handle, left, self.size)
                 left = left[done:]
-                at += done
-            self.size = at
+                self.size += done
             if self.size - self._written_out >= _WRITE_OUT:
                 # Starts writing these pages to the disk without waiting for it.
                 count = self.size - self._written_out
                 os.posix_fadvise(self._handle, self._written_out, count, os.POSIX_FADV_DONTNEED)
                 self._written_out = self.size
-        self._digests.feed(piece)
 
     def arrived(self) -> Arrived | None:
         """The file, durable, if its digest is the expected one. The sink is spent."""
-        sha256, digest = self._digests.finish()
+        self._blocks.close()
+        sha256, digest = self._blocks.digests.finish()
         if digest != self._wanted.expected:
             return None
         with storing(Path(self._wanted.path)):

@@ -8,7 +8,7 @@ commit, ETag) is compared with what was asked for. A wrong byte means one fresh 
 import contextlib
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ import httpx2
 from pratique.core.ids import CommitSha, RepoId, shown
 from pratique.core.progress import Progress
 from pratique.errors import FetchError
-from pratique.fetch.body import pieces
+from pratique.fetch.body import Reader, body, reader_of
 from pratique.fetch.errors import TRANSIENT_STATUS
 from pratique.fetch.listing import Wanted
 from pratique.fetch.session import TRANSIENT, HubSession, read_answer
@@ -91,8 +91,8 @@ class Download:
         if self.xet_failed.is_set():
             return
         try:
-            with xet.open(wanted, sink.size) as body:
-                self._append(body, wanted, sink)
+            with xet.open(wanted, sink.size) as pieces:
+                self._append(reader_of(pieces), wanted, sink)
         except (XetUnavailable, httpx2.ReadTimeout):
             self.xet_failed.set()
 
@@ -119,30 +119,30 @@ class Download:
                 if response.status_code == 200 and sink.size:
                     self.progress.advance(-sink.size)
                     sink.restart()  # the server ignores ranges: take it from the start
-                body = pieces(response, timeout=self.session.timeout, directly=directly)
-                self._append(body, wanted, sink)
+                read = body(response, timeout=self.session.timeout, directly=directly)
+                self._append(read, wanted, sink)
         except (*TRANSIENT, _Busy) as error:
             return error
         return httpx2.RemoteProtocolError("the body ended early")
 
-    def _append(self, body: Iterable[bytes], wanted: Wanted, sink: Sink) -> None:
+    def _append(self, read: Reader, wanted: Wanted, sink: Sink) -> None:
         patience = self.session.patience
         window, seen = patience.clock(), 0
-        for piece in body:
+        while count := read(sink.room):
             if self.stop.is_set():
                 raise Stopped
-            seen += len(piece)
+            seen += count
             if seen >= _PROGRESS:
                 window, seen = patience.clock(), 0
             elif patience.clock() - window > patience.drip:
                 raise httpx2.ReadTimeout("the body drips")
-            if sink.size + len(piece) > wanted.size:
+            if sink.size + count > wanted.size:
                 raise FetchError(
                     f"{shown(wanted.path)} is longer than the {wanted.size} bytes listed",
                     hint="the server is wrong or lies; nothing of it was accepted",
                 )
-            sink.write(piece)
-            self.progress.advance(len(piece))
+            sink.write(count)
+            self.progress.advance(count)
 
     @contextlib.contextmanager
     def open(self, wanted: Wanted, start: int, end: int) -> Iterator[httpx2.Response]:
