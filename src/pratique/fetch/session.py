@@ -23,8 +23,11 @@ from pratique.fetch.body import raw
 from pratique.fetch.errors import TRANSIENT_STATUS, explain, offline, safe_url
 from pratique.fetch.patience import Patience
 from pratique.fetch.urls import Endpoint, origin_of
+from pratique.fetch.watch import note_answer, watched
 
 _ERROR_BODY: Final = 64 << 10
+_CRUMBS: Final = 10_000
+"""An answer may come in so many pieces, and one more for each 16 bytes."""
 _LIBRARY: Final = "pratique"
 TRANSIENT: Final = (httpx2.TransportError, httpx2.StreamError)
 
@@ -102,6 +105,7 @@ class HubSession:
         with get_session().stream(
             method, url, headers=sent, content=content, follow_redirects=False
         ) as response:
+            note_answer(response)
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise FetchError(
                     f"{safe_url(url)} came compressed although plain bytes were asked for",
@@ -162,24 +166,25 @@ def read_answer(response: httpx2.Response, limit: int, what: str) -> Answer:
     """Read a body of at most `limit` bytes (error bodies: cut). Raises FetchError beyond."""
     is_error = response.status_code >= 400
     limit = _ERROR_BODY if is_error else limit
-    pieces: list[bytes] = []
-    total = 0
-    for piece in raw(response):
-        total += len(piece)
-        if total > limit:
-            if is_error:
-                break
+    body = bytearray()
+    for count, piece in enumerate(raw(response)):
+        body += piece
+        if len(body) > limit and is_error:
+            break
+        if len(body) > limit or count > _CRUMBS + len(body) // 16:
+            is_long = len(body) > limit
             raise FetchError(
-                f"the answer for {what} is longer than {limit} bytes",
+                f"the answer for {what} is longer than {limit} bytes"
+                if is_long
+                else f"the answer for {what} comes in crumbs",
                 hint="this is not what a Hub sends; check the endpoint",
             )
-        pieces.append(piece)
     following = response.links.get("next", {}).get("url")
     return Answer(
         status=response.status_code,
         url=str(response.request.url),
         headers=dict(response.headers),
-        body=b"".join(pieces),
+        body=bytes(body),
         next_url=following,
     )
 
@@ -212,8 +217,10 @@ def hub_session(
         if origin_of(str(request.url)) != endpoint.origin:
             request.headers.pop("authorization", None)
 
+    patience = patience or Patience()
+
     def factory() -> httpx2.Client:
-        return httpx2.Client(
+        client = httpx2.Client(
             verify=verify,
             follow_redirects=False,
             timeout=httpx2.Timeout(timeout, connect=min(timeout, 20.0), pool=None),
@@ -221,12 +228,13 @@ def hub_session(
             event_hooks={"request": [keep_token]},
             transport=transport() if transport is not None else None,
         )
+        return watched(client, patience)
 
     set_client_factory(factory)
     try:
         yield HubSession(
             endpoint,
-            patience or Patience(),
+            patience,
             {name.lower(): value for name, value in headers.items()},
             timeout=timeout,
             has_own_tls=verify is not True,
