@@ -63,7 +63,7 @@ class Watched(httpcore2.NetworkStream):
         """TLS over this connection, watched too."""
         return Watched(self._inner.start_tls(ssl_context, server_hostname, timeout), self._patience)
 
-    def get_extra_info(self, info: str) -> Any:
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - the base class has it so
         """What is known of the connection."""
         return self._inner.get_extra_info(info)
 

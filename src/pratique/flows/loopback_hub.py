@@ -89,12 +89,13 @@ class LoopbackHub:
         when: int = 1_700_000_000,
         facts: Mapping[str, object] | None = None,
         files: Mapping[str, bytes] | None = None,
+        modes: Mapping[str, str] | None = None,
         sign: Callable[[bytes], bytes] | None = None,
     ) -> CommitSha:
         """Commit the files below `directory` (and `files`) and return the commit's id.
 
-        `facts` are added to what the API says (`gated`, `private`, …); `sign` is given the commit
-        and returns an armoured signature for it.
+        `facts` are added to what the API says (`gated`, `private`, …); `modes` are git's, where not
+        100644; `sign` is given the commit and returns an armoured signature for it.
         """
         hosted = self.repos.setdefault(parse_repo_id(repo), Hosted(repo))
         hosted.facts.update(facts or {})
@@ -104,7 +105,10 @@ class LoopbackHub:
         extra = {".gitattributes": _ATTRIBUTES} if ".gitattributes" not in tree else {}
         for name, content in {**extra, **(files or {})}.items():
             _add_bytes(hosted, tree, parse_relpath(name), content)
-        root = _write_trees(hosted, {p: ("100644", f.git_id) for p, f in tree.items()})
+        mode = dict(modes or {})
+        root = _write_trees(
+            hosted, {p: (mode.get(p, "100644"), f.git_id) for p, f in tree.items()}
+        )
         parent = hosted.refs.get(f"refs/heads/{branch}")
         body = _commit_body(root, parent, author, when, message)
         if sign is not None:

@@ -17,9 +17,14 @@ def facts(repo: Repo, path: str) -> onnx.OnnxFacts:
     return repo.cached("onnx", path, examine)
 
 
-def named_files(repo: Repo) -> frozenset[str]:
-    """Paths of external data that well-formed models here name, beside themselves."""
-    return repo.cached("onnx-data", "", lambda _: _named(repo))
+def may_be_named(repo: Repo, path: str) -> bool:
+    """Whether `path` is external data that a well-formed model here names, beside itself.
+
+    While a fetch has not brought every model yet, any file may be.
+    """
+    if any(not repo.here(entry.path) for entry in repo.with_role(Role.ONNX)):
+        return True
+    return path in repo.cached("onnx-data", "", lambda _: _named(repo))
 
 
 def _named(repo: Repo) -> frozenset[str]:

@@ -41,7 +41,7 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
         sign = pickles.identify(head, whole=len(head) == entry.size)
         if sign is not None:
             yield _refused(entry, sign)
-        elif entry.role is Role.TORCH and entry.path in onnx_data.named_files(repo):
+        elif entry.role is Role.TORCH and onnx_data.may_be_named(repo, entry.path):
             continue  # raw tensors of an ONNX model: the `onnx` check holds it to their extent
         elif entry.role is Role.TORCH and _is_raw_array(entry, head):
             yield note(CHECK.id, entry.path, "is a raw array of numbers that no loader reads")

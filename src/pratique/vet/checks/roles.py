@@ -75,7 +75,7 @@ _UNLOADED: Final = {
 def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     del policy
     for entry in repo.files:
-        if entry.role is Role.UNKNOWN and entry.path in onnx_data.named_files(repo):
+        if entry.role is Role.UNKNOWN and onnx_data.may_be_named(repo, entry.path):
             continue
         if entry.role is Role.UNKNOWN and _is_hidden(entry):
             yield _unknown(entry, "is a hidden file of no known role")

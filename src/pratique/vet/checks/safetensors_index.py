@@ -91,11 +91,13 @@ def _total_size(entry: Entry, index: JsonObject) -> Iterator[Finding]:
 def _complete_sets(repo: Repo, indexed: set[str]) -> Iterator[Finding]:
     """Numbered shards without an index, or with a number missing, load as something else."""
     groups: dict[tuple[str, str, int], set[int]] = {}
+    # While a fetch has not brought an index yet, nobody can say what it names.
+    all_read = all(repo.here(entry.path) for entry in repo.with_role(Role.INDEX))
     for entry in repo.with_role(Role.WEIGHTS):
         if match := _SHARD.match(entry.name):
             key = (entry.folder, match["stem"], int(match["m"]))
             groups.setdefault(key, set()).add(int(match["n"]))
-            if entry.path not in indexed and repo.stage >= Stage.CODE_AND_CONFIG:
+            if entry.path not in indexed and all_read and repo.stage >= Stage.CODE_AND_CONFIG:
                 yield refuse(CHECK.id, entry.path, "is a shard that no index names", _REMEDY)
     for (folder, stem, count), numbers in groups.items():
         missing = sorted(set(range(1, count + 1)) - numbers)[:1] if count <= 10_000 else [0]
