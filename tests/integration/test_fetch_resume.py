@@ -1,5 +1,6 @@
 """A fetch that was cut, in every way, goes on where it stopped."""
 
+import hashlib
 import os
 import random
 import signal
@@ -166,15 +167,16 @@ def test_one_failure_stops_the_others(world: World) -> None:
 class Slow:
     """Sends the weights in blocks, and says when so many of them have gone out."""
 
-    def __init__(self, kill_at: int) -> None:
+    def __init__(self, kill_at: int, name: str = NAME) -> None:
         self.kill_at = kill_at
+        self.name = name
+        self.sent = 0
         self.reached = threading.Event()
         self.go_on = threading.Event()
 
     def __call__(self, request: Request, reply: Reply) -> Reply:
-        if not request.path.endswith(NAME) or request.headers.get("range", "").startswith(
-            "bytes=0-"
-        ):
+        is_head = request.headers.get("range", "").startswith("bytes=0-")
+        if not request.path.endswith(self.name) or is_head:
             return reply
         body = content(reply)
 
@@ -183,6 +185,8 @@ class Slow:
                 if at >= self.kill_at:
                     self.reached.set()
                     self.go_on.wait(30)
+                    return
+                self.sent = min(len(body), at + BLOCK)
                 yield body[at : at + BLOCK]
 
         return replace(reply, body=blocks(), length=len(body))
@@ -194,22 +198,25 @@ def start(url: str, home: Path) -> "subprocess.Popen[str]":
 
 
 def test_kill_9_at_random_points_loses_at_most_the_block_in_flight(tmp_path: Path) -> None:
+    """Killed ten times; what was sent twice is what was under way when the child died."""
     world = World(tmp_path, {**MODEL, NAME: BIG})
     draw = random.Random(20)
-    have = 0
+    have = sent = kills = 0
     with world.hub.running(world.respond) as url:
-        for _ in range(4):
-            slow = Slow(kill_at=draw.randrange(BLOCK, (len(BIG) - have) // 2))
+        while kills < 10:
+            slow = Slow(kill_at=draw.randrange(1, (len(BIG) - have) // 6))
             world.lies = [slow]
             child = start(url, world.home)
             assert slow.reached.wait(60)
-            part = _wait_for_bytes(world, have + slow.kill_at - 2 * BLOCK)
+            part = _wait_for_bytes(world, have + slow.sent - BLOCK)
             os.kill(child.pid, signal.SIGKILL)
             child.communicate()
             slow.go_on.set()
+            kills += 1
+            sent += slow.sent
             kept = part.stat().st_size
-            assert kept >= have + slow.kill_at - 2 * BLOCK
-            assert kept == 0 or part.read_bytes() == BIG[:kept]
+            assert kept >= have + slow.sent - BLOCK
+            assert part.read_bytes() == BIG[:kept]
             assert world.finals == []
             have = kept
         world.lies = []
@@ -218,15 +225,50 @@ def test_kill_9_at_random_points_loses_at_most_the_block_in_flight(tmp_path: Pat
         out, err = child.communicate(timeout=120)
         assert child.returncode == 0, err
     assert downloads(world) == [f"bytes={have}-{len(BIG) - 1}"]
+    assert sent + len(BIG) - have <= len(BIG) + kills * BLOCK
     (final,) = world.finals
     assert (final / "model" / NAME).read_bytes() == BIG
     assert out.strip() == f"name@{world.commit[:8]}"
 
 
-def _wait_for_bytes(world: World, count: int) -> Path:
+def test_kill_9_amid_several_files_loses_none_of_them(tmp_path: Path) -> None:
+    """Whole files stay whole, parts go on: nothing is asked for from its start again."""
+    names = [f"shard-{i}.safetensors" for i in range(4)]
+    body = {name: WEIGHTS + random.Random(name).randbytes(1 << 20) for name in names}
+    world = World(tmp_path, {**MODEL, **body})
+    slow = {
+        name: Slow(kill_at=at, name=name)
+        for name, at in zip(names, (0, 1, 300_000, 900_000), strict=True)
+    }
+    world.lies = list(slow.values())
+    with world.hub.running(world.respond) as url:
+        child = start(url, world.home)
+        for one in slow.values():
+            assert one.reached.wait(60)
+        for name, one in slow.items():
+            _wait_for_bytes(world, one.sent, digest=hashlib.sha256(body[name]).hexdigest())
+        os.kill(child.pid, signal.SIGKILL)
+        child.communicate()
+        for one in slow.values():
+            one.go_on.set()
+        world.lies = []
+        world.requests.clear()
+        child = start(url, world.home)
+        _, err = child.communicate(timeout=120)
+        assert child.returncode == 0, err
+    for name, one in slow.items():
+        begun = f"bytes={one.sent}-{len(body[name]) - 1}" if one.sent else ""
+        assert downloads(world, name) == [begun]
+    assert downloads(world) == [], "what was whole is not fetched again"
+    (final,) = world.finals
+    for name in names:
+        assert (final / "model" / name).read_bytes() == body[name]
+
+
+def _wait_for_bytes(world: World, count: int, digest: str = "*") -> Path:
     """Poll until the child has written what was sent; the server holds the next block back."""
     for _ in range(3000):
-        for part in world.home.rglob("*.part"):
+        for part in world.home.rglob(f"{digest}.part"):
             if part.stat().st_size >= count:
                 return part
         threading.Event().wait(0.01)

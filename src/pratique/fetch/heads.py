@@ -10,7 +10,7 @@ from pratique.errors import FetchError
 from pratique.fetch.body import raw
 from pratique.fetch.listing import Wanted
 from pratique.fetch.session import TRANSIENT
-from pratique.fetch.stream import Download, Stopped
+from pratique.fetch.stream import Busy, Download, Stopped
 
 FIRST: Final = 64 << 10
 MAX_SAFETENSORS_HEADER: Final = 100_000_000
@@ -33,15 +33,13 @@ def fetch_head(download: Download, wanted: Wanted, target: Path) -> None:
 
 def _range(download: Download, wanted: Wanted, start: int, end: int) -> bytes:
     """Return bytes `start` to `end`. Asks again from the start of the range after a failure."""
-    patience = download.session.patience
-    for failures in range(1, patience.attempts + 1):
+    failures = 0
+    while True:
         try:
             return _once(download, wanted, start, end)
-        except TRANSIENT as error:
-            if failures == patience.attempts:
-                raise download.session.explained(error, wanted.path) from error
-            patience.pause(failures, None, what=wanted.path)
-    raise RuntimeError("patience without attempts")
+        except (*TRANSIENT, Busy) as error:
+            failures += 1
+            download.wait(error, failures, wanted)
 
 
 def _once(download: Download, wanted: Wanted, start: int, end: int) -> bytes:

@@ -83,7 +83,7 @@ class Download:
                 error = self._stream(wanted, sink, directly=first)
                 if sink.size < wanted.size:
                     failures = 1 if sink.size - before >= _PROGRESS else failures + 1
-                    self._wait(error, failures, wanted)
+                    self.wait(error, failures, wanted)
             return sink.arrived()
 
     def _from_xet(self, xet: XetSource, wanted: Wanted, sink: Sink) -> None:
@@ -96,15 +96,16 @@ class Download:
         except (XetUnavailable, httpx2.ReadTimeout):
             self.xet_failed.set()
 
-    def _wait(self, error: Exception, failures: int, wanted: Wanted) -> None:
+    def wait(self, error: Exception, failures: int, wanted: Wanted) -> None:
+        """Wait after the `failures`-th failure in a row. Raises FetchError after too many, Stopped."""
         what = shown(wanted.path)
         if self.stop.is_set():
             raise Stopped
         if failures >= self.session.patience.attempts:
-            if isinstance(error, _Busy):
+            if isinstance(error, Busy):
                 self.session.check(error.answer, self._what(wanted))
             raise self.session.explained(error, self._what(wanted)) from error
-        headers = error.answer.headers if isinstance(error, _Busy) else None
+        headers = error.answer.headers if isinstance(error, Busy) else None
         self.session.patience.pause(failures, headers, what=what, stop=self.stop)
         if self.stop.is_set():
             raise Stopped
@@ -121,7 +122,7 @@ class Download:
                     sink.restart()  # the server ignores ranges: take it from the start
                 read = body(response, timeout=self.session.timeout, directly=directly)
                 self._append(read, wanted, sink)
-        except (*TRANSIENT, _Busy) as error:
+        except (*TRANSIENT, Busy) as error:
             return error
         return httpx2.RemoteProtocolError("the body ended early")
 
@@ -148,7 +149,7 @@ class Download:
     def open(self, wanted: Wanted, start: int, end: int) -> Iterator[httpx2.Response]:
         """Open bytes `start` to `end` (exclusive) of a file; all headers have been checked.
 
-        A 200 answer, which has the whole file, is possible whatever was asked for.
+        A 200 answer, which has the whole file, is possible whatever was asked for. Raises Busy.
         """
         url = self.session.endpoint.resolve(self.repo, self.commit, wanted.path)
         headers = {"range": f"bytes={start}-{end - 1}"} if (start, end) != (0, wanted.size) else {}
@@ -191,7 +192,7 @@ class Download:
     ) -> None:
         status = response.status_code
         if status in TRANSIENT_STATUS:
-            raise _Busy(response)
+            raise Busy(response)
         if status >= 400 and status != 416:
             answer = read_answer(response, 0, wanted.path)
             self.session.check(answer, self._what(wanted))
@@ -218,7 +219,7 @@ class Download:
         )
 
 
-class _Busy(Exception):
+class Busy(Exception):
     """The server asks to come back later."""
 
     def __init__(self, response: httpx2.Response) -> None:
