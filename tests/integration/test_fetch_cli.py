@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pratique.cli.main import run
-from pratique.flows.loopback_hub import LoopbackHub
+from pratique.flows.loopback_hub import LoopbackHub, Reply
 from pratique.store.quarantine import open_snapshot
 from tests.support.hub.world import StubGate, write_tree
-from tests.support.models import write_llama, write_pickle_repo, write_remote_code_repo
+from tests.support.models import write_llama, write_model, write_pickle_repo, write_remote_code_repo
 
 SAMPLE = Path(__file__).resolve().parents[2] / "bundles" / "sample"
 RECIPES = SAMPLE.parent
@@ -58,6 +58,82 @@ def test_a_good_repository_is_fetched(cli: Cli, hub: LoopbackHub) -> None:
     assert out == str(cli.home / "quarantine" / f"org--sample@{commit}")
     assert "proof verified" in err
     assert open_snapshot(Path(out)).source.commit == commit
+
+
+def test_a_model_in_shards_is_fetched(cli: Cli, hub: LoopbackHub, tmp_path: Path) -> None:
+    """The confined gate sees the index after the listing and before the shards."""
+    root = tmp_path / "sharded"
+    write_model(root, "llama", shards=3)
+    hub.add("org/sharded", root)
+    code, out, err = cli("fetch", "org/sharded")
+    assert code == 0, err
+    assert len(list(Path(out).rglob("*.safetensors"))) == 3
+
+
+def test_show_says_who_made_the_commit_and_whether_it_is_signed(
+    cli: Cli, hub: LoopbackHub, tmp_path: Path
+) -> None:
+    """Author, date, message, and the signature under the keys that the policy lists, offline."""
+    ssh, key = tmp_path / "id", tmp_path / "vetter"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(ssh)], check=True)
+
+    def sign(body: bytes) -> bytes:
+        argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", "git", "-f", str(ssh)]
+        return subprocess.run(argv, check=True, input=body, capture_output=True).stdout
+
+    hub.add("org/sample", SAMPLE, author="Ann <ann@example.org>", message="Why\x1b[31m", sign=sign)
+    public = ssh.with_suffix(".pub").read_text().strip()
+    listed = tmp_path / "listed.toml"
+    strict = (SAMPLE.parents[1] / "policies" / "strict.toml").read_text()
+    listed.write_text(
+        strict.replace("[fetch]\n", f'[fetch]\ncommit_signing_keys = ["{public}"]\n', 1)
+    )
+    assert cli("keys", "new", key)[0] == 0
+    code, snapshot, err = cli("fetch", "org/sample")
+    assert code == 0, err
+    code, bundle, err = cli("seal", snapshot, "--key", f"{key}.key", "-o", tmp_path / "b")
+    assert code == 0, err
+    said = {}
+    for policy in ("strict", listed):
+        code, out, err = cli("show", bundle, "--policy", policy, "--json")
+        assert code == 0, err
+        said[policy] = json.loads(out)
+    assert said["strict"]["author"] == "Ann <ann@example.org>"
+    assert said["strict"]["date"] == "2023-11-14T22:13:20+00:00"
+    assert said["strict"]["message"].strip() == "Why\x1b[31m"
+    assert said["strict"]["commit_signature"]["state"] == "other_key"
+    assert said[listed]["commit_signature"]["state"] == "verified"
+    code, out, _ = cli("show", bundle, "--policy", listed)
+    assert code == 0
+    assert "verified SHA256:" in out
+    assert "\x1b" not in out
+
+
+def test_no_proof_is_not_sealed_under_a_policy_that_requires_one(
+    cli: Cli, hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot fetched where a proof is only reported does not slip into a stricter bundle."""
+    hub.add("org/sample", SAMPLE)
+    monkeypatch.setattr(hub, "_advertise", lambda *_: Reply(404), raising=False)
+    code, _, err = cli("fetch", "org/sample")
+    assert code == 4
+    assert "cannot be proved" in err
+    code, snapshot, err = cli("fetch", "org/sample", "--policy", "standard")
+    assert code == 0, err
+    assert "proof none" in err
+    key = tmp_path / "vetter"
+    assert cli("keys", "new", key)[0] == 0
+    code, _, err = cli("seal", snapshot, "--key", f"{key}.key", "-o", tmp_path / "strict")
+    assert code == 11
+    assert "no commit proof" in err
+    assert not (tmp_path / "strict").exists()
+    code, bundle, err = cli(
+        "seal", snapshot, "--key", f"{key}.key", "-o", tmp_path / "b", "--policy", "standard"
+    )
+    assert code == 0, err
+    code, out, _ = cli("show", bundle, "--json")
+    assert json.loads(out)["commit_proof"] == "none"
+    assert json.loads(out)["commit_signature"] is None
 
 
 @pytest.mark.parametrize("revision", ["main", "v1", None])

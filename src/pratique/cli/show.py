@@ -8,7 +8,10 @@ import click
 from pratique.cli.context import Context, pass_context, print_json
 from pratique.core.variants import NOT_PROVED
 
+_MESSAGE = 200
+
 if TYPE_CHECKING:
+    from pratique.core.policy import Policy
     from pratique.flows.describe import Description
 
 
@@ -26,17 +29,19 @@ def command(context: Context, *, reference: str, policy: str, files: bool, as_js
     from pratique.flows.describe import describe
     from pratique.flows.enclave_policy import enclave_policy
 
-    found = describe(
-        context.home, reference, policy=enclave_policy(context.home, policy), now=datetime.now(UTC)
-    )
+    rules = enclave_policy(context.home, policy)
+    found = describe(context.home, reference, policy=rules, now=datetime.now(UTC))
     if as_json:
-        print_json("show", _json(found))
+        print_json("show", _json(found, rules))
         return
-    _print(context, found, files=files)
+    _print(context, _rows(found, rules))
+    if files:
+        for file in found.document.files:
+            click.echo(f"{file.sha256}  {file.path}")
 
 
-def _json(found: "Description") -> dict[str, object]:
-    document, statement, commit = found.document, found.statement, found.commit()
+def _json(found: "Description", policy: "Policy") -> dict[str, object]:
+    document, statement = found.document, found.statement
     return {
         "bundle_id": found.bundle_id,
         "label": document.label,
@@ -44,7 +49,7 @@ def _json(found: "Description") -> dict[str, object]:
         "admitted_at": found.admitted_at,
         "source": document.source.model_dump(mode="json"),
         "commit_proof": document.commit_proof,
-        "author": f"{commit.author.name} <{commit.author.email}>" if commit else None,
+        **_commit(found, policy),
         "policy": document.policy.model_dump(mode="json"),
         "subject": document.subject,
         "signatures_hold": statement is not None,
@@ -71,7 +76,28 @@ def _json(found: "Description") -> dict[str, object]:
     }
 
 
-def _print(context: Context, found: "Description", *, files: bool) -> None:
+def _commit(found: "Description", policy: "Policy") -> dict[str, object]:
+    """Who made the commit, when, why, and whether by a key that the policy lists."""
+    commit, signature = found.commit(), found.commit_signature(policy)
+    if commit is None or signature is None:
+        return {"author": None, "date": None, "message": None, "commit_signature": None}
+    return {
+        "author": f"{commit.author.name} <{commit.author.email}>",
+        "date": _date(commit.author.when),
+        "message": commit.message,
+        "commit_signature": {"state": signature.state.name.lower(), "key": signature.key or None},
+    }
+
+
+def _date(seconds: int) -> str:
+    """A commit can claim any time: one that no calendar has is shown as it is written."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} seconds after 1970"
+
+
+def _print(context: Context, rows: list[tuple[str, str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -80,16 +106,13 @@ def _print(context: Context, found: "Description", *, files: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in _rows(found):
+    for name, value in rows:
         table.add_row(name, Text(plain(value)))
     context.out.print(table)
-    if files:
-        for file in found.document.files:
-            click.echo(f"{file.sha256}  {file.path}")
 
 
-def _rows(found: "Description") -> list[tuple[str, str]]:
-    document, statement, commit = found.document, found.statement, found.commit()
+def _rows(found: "Description", policy: "Policy") -> list[tuple[str, str]]:
+    document, statement = found.document, found.statement
     source = document.source
     rows = [
         ("label", document.label),
@@ -98,8 +121,7 @@ def _rows(found: "Description") -> list[tuple[str, str]]:
         ("source", source.repo or "a local directory"),
         ("commit", f"{source.commit or 'none'} (proof: {document.commit_proof})"),
     ]
-    if commit is not None:
-        rows.append(("author", f"{commit.author.name} <{commit.author.email}>"))
+    rows += _commit_rows(found, policy)
     rows.append(("policy", f"{document.policy.name} ({document.policy.digest[:16]})"))
     rows.append(("files", f"{len(document.files)}, {sum(f.size for f in document.files)} bytes"))
     if statement is None:
@@ -118,6 +140,20 @@ def _rows(found: "Description") -> list[tuple[str, str]]:
         rows.append(("variants", f"{names} ({NOT_PROVED})"))
     rows += _tokenizers(found)
     return rows
+
+
+def _commit_rows(found: "Description", policy: "Policy") -> list[tuple[str, str]]:
+    said, signature = _commit(found, policy), found.commit_signature(policy)
+    if signature is None:
+        return []
+    words = f"{signature.state.value} {signature.key}".strip()
+    first_line = str(said["message"]).strip().split("\n", 1)[0]
+    return [
+        ("author", str(said["author"])),
+        ("date", str(said["date"])),
+        ("message", first_line[:_MESSAGE]),
+        ("commit signature", words),
+    ]
 
 
 def _tokenizers(found: "Description") -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ from pratique.admit.shape import (
     refusing,
 )
 from pratique.admit.verify import signed_statement
+from pratique.attest.commit_signature import CommitSignature, check_commit_signature
 from pratique.attest.install import installed_trust
 from pratique.attest.verify import VerifiedStatement
 from pratique.core.bundle import (
@@ -74,6 +75,13 @@ class Description:
         """The commit's author, time and message, as carried. Not tied to the files here."""
         body = self.evidence(_COMMIT)
         return None if body is None else parse_commit_object(body)
+
+    def commit_signature(self, policy: Policy) -> CommitSignature | None:
+        """What a signature in the commit is worth under the keys that `policy` lists."""
+        commit = self.commit()
+        if commit is None:
+            return None
+        return check_commit_signature(commit, policy.fetch.commit_signing_keys)
 
     def tokenizer(self) -> dict[str, object] | None:
         """The tokenizer's fingerprint, if the bundle carries one."""

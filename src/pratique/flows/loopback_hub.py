@@ -106,9 +106,7 @@ class LoopbackHub:
         for name, content in {**extra, **(files or {})}.items():
             _add_bytes(hosted, tree, parse_relpath(name), content)
         mode = dict(modes or {})
-        root = _write_trees(
-            hosted, {p: (mode.get(p, "100644"), f.git_id) for p, f in tree.items()}
-        )
+        root = _write_trees(hosted, {p: (mode.get(p, "100644"), f.git_id) for p, f in tree.items()})
         parent = hosted.refs.get(f"refs/heads/{branch}")
         body = _commit_body(root, parent, author, when, message)
         if sign is not None:

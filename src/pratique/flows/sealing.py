@@ -38,7 +38,7 @@ from pratique.core.progress import Progress
 from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
 from pratique.core.variants import VARIANT_NAMES, VariantName
-from pratique.errors import FormatError, SealError, UsageError, VettingRefused
+from pratique.errors import FormatError, SealError, UsageError, VerificationRefused, VettingRefused
 from pratique.evidence.report import Report, html_report
 from pratique.evidence.sarif import sarif_json
 from pratique.evidence.sbom import mlbom
@@ -148,6 +148,12 @@ def _sealing(
     absent = _absent(snapshot)
     if snapshot.proof is Proof.VERIFIED:
         _prove_again(snapshot, absent, request.policy)
+    elif snapshot.proof is Proof.NONE and request.policy.fetch.commit_proof == "required":
+        raise VerificationRefused(
+            f"{snapshot.label} has no commit proof, which the policy requires",
+            hint="fetch it from a Hub with git access, or seal under a policy that reports it "
+            '(fetch.commit_proof = "reported")',
+        )
     verdict = gate.judge(_candidate(snapshot), Stage.CONTENT)
     on_verdict(verdict)
     if verdict.state is VerdictState.FAILED:  # a gate that could not look has no digest to compare
