@@ -34,6 +34,14 @@ class Fault(enum.StrEnum):
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_WITHOUT_TOOLS = "template_without_tools"
     BAD_SCHEMA = "bad_schema"
+    """Malformed, contradictory, or not a thing that a grammar can hold."""
+    SCHEMA_KEYWORD = "schema_keyword"
+    """`got` counts into core.schema_words.KEYWORDS; 0 is a word that JSON Schema does not have."""
+    SCHEMA_TOO_BIG = "schema_too_big"
+    SCHEMA_UNSUPPORTED_HERE = "schema_unsupported_here"
+    """The model's tokenizer cannot be held to a grammar."""
+    TOOL_FORM_UNKNOWN = "tool_form_unknown"
+    """The template shows no form of a call that is known here."""
     WRONG_TASK = "wrong_task"
     TOO_BIG = "too_big"
     """It could never fit the cache, even alone."""
@@ -48,6 +56,18 @@ class Finish(enum.StrEnum):
     STOP = "stop"
     LENGTH = "length"
     CANCELLED = "cancelled"
+
+
+class ToolForm(enum.StrEnum):
+    """How the admitted template has the model write a call."""
+
+    NONE = "none"
+    TAGGED = "tagged"
+    """`<tool_call>{"name": …, "arguments": {…}}</tool_call>`"""
+    BARE = "bare"
+    """`{"name": …, "parameters": {…}}` and nothing else"""
+    LISTED = "listed"
+    """The special token `[TOOL_CALLS]`, then `[{"name": …, "arguments": {…}}]`"""
 
 
 class Sampling(BaseModel):
@@ -73,7 +93,8 @@ class Generate(BaseModel):
     """Continue a prompt: exactly one of `text`, `tokens`, `messages` is given.
 
     `messages` and `tools` go to the admitted chat template as they are. `schema_` constrains the
-    answer to JSON of that schema ({}: any JSON object).
+    answer to JSON of that schema ({}: any JSON). `must_call` constrains it to calls of these tools,
+    one or, with `several_calls`, more; it excludes `schema_`.
     """
 
     model_config = _STRICT
@@ -92,6 +113,13 @@ class Generate(BaseModel):
     logprobs: int | None = Field(default=None, ge=0, le=20)
     ignore_eos: bool = False
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    must_call: tuple[str, ...] = Field(default=(), max_length=128)
+    several_calls: bool = False
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a grammar holds the answer."""
+        return self.schema_ is not None or bool(self.must_call)
 
 
 class Embed(BaseModel):
@@ -170,6 +198,7 @@ class Loaded(BaseModel):
     dimensions: int = Field(default=0, ge=0, lt=2**31)
     template: bool = False
     tools: bool = False
+    tool_form: ToolForm = ToolForm.NONE
     dtype: str = Field(pattern=r"^[a-z0-9_]{1,32}$")
     bytes_resident: Count = 0
     bytes_peak: Count = 0

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
@@ -35,10 +35,12 @@ from pratique.core.wire import (
 from pratique.errors import FormatError
 from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_files import HeldFiles, LoadRefused, hold
+from pratique.jobs.worker_intake import Intake
 
 if TYPE_CHECKING:
     from pratique.jobs.worker_encode import Encoder
-    from pratique.jobs.worker_engine import Engine
+    from pratique.jobs.worker_engine import Engine, Job
+    from pratique.jobs.worker_grammar import Grammars
     from pratique.jobs.worker_load import LoadedModel
     from pratique.jobs.worker_prompts import Prompts
 
@@ -119,11 +121,18 @@ class Desk:
         prompts: "Prompts",
         engine: "Engine | Encoder",
         context: int,
+        *,
+        grammars: "Grammars | None" = None,
+        answer: Callable[[BaseModel], None] = lambda _: None,
     ) -> None:
         self.engine = engine
+        self._grammars = grammars
         self._limits = spec.limits.model_copy(update={"context": context})
         self._loaded = loaded
         self._prompts = prompts
+        inbox: Any = engine.inbox
+        self._intake = Intake(self._job, inbox, answer, most=spec.limits.waiting)
+        self._intake.start()
 
     def hello(self, seconds_verify: float, seconds_load: float) -> Loaded:
         """Describe the loaded model."""
@@ -139,6 +148,7 @@ class Desk:
             dimensions=int(getattr(loaded.text_config, "hidden_size", 0) or 0),
             template=self._prompts.template,
             tools=self._prompts.tools,
+            tool_form=self._prompts.tool_form,
             dtype=str(loaded.model.dtype).removeprefix("torch."),
             bytes_resident=now,
             bytes_peak=peak,
@@ -164,20 +174,29 @@ class Desk:
                 return self._tokenize(message)
             case Generate() | Embed() | Classify():
                 return Failed(id=message.id, fault=Fault.WRONG_TASK)
-            case Cancel() | Stop():
-                inbox.put(message)
+            case Cancel():
+                self._intake.cancel(message)
+            case Stop():
+                self._intake.stop(message)
             case _:
                 raise FormatError("a second load was asked for")
         return None
 
     def _admit(self, message: Generate) -> Failed | None:
-        from pratique.jobs.worker_engine import Job, admit
-
-        answer = admit(message, self._prompts, self._limits)
-        if not isinstance(answer, Job):
+        if message.constrained:
+            return self._intake.put(message)
+        answer = self._job(message)
+        if isinstance(answer, Failed):
             return answer
-        self.engine.inbox.put(answer)  # type: ignore[arg-type]  # the task says which engine it is
+        inbox: Any = self.engine.inbox  # the task says which engine it is
+        inbox.put(answer)
         return None
+
+    def _job(self, message: Generate) -> "Job | Failed":
+        from pratique.jobs.worker_engine import admit
+
+        masks = self._grammars.masks if self._grammars else None
+        return admit(message, self._prompts, self._limits, masks)
 
     def _tokenize(self, message: Tokenize) -> TokenIds | Failed:
         from pratique.jobs.worker_prompts import Refused
@@ -193,36 +212,47 @@ def _desk(spec: LoadSpec, loaded: "LoadedModel", files: HeldFiles, talk: Channel
 
     context = min(spec.limits.context, loaded.context or spec.limits.context)
     engine: Any
+    grammars = None
     if loaded.task is Task.GENERATE:
         prompts = Prompts(loaded.tokenizer, context=context, vocabulary=loaded.vocabulary)
-        engine = _engine(spec, loaded, prompts, files, talk)
+        engine, grammars = _engine(spec, loaded, prompts, files, talk)
     else:
         from pratique.jobs.worker_encode import Encoder, read_pooling
 
         engine = Encoder(loaded, read_pooling(files.directory), spec.limits, talk)
         context = engine.context
         prompts = Prompts(loaded.tokenizer, context=context, vocabulary=loaded.vocabulary)
-    return Desk(spec, loaded, prompts, engine, context)
+    return Desk(spec, loaded, prompts, engine, context, grammars=grammars, answer=talk.send)
 
 
 def _engine(
     spec: LoadSpec, loaded: "LoadedModel", prompts: "Prompts", files: HeldFiles, talk: Channel
-) -> "Engine":
+) -> "tuple[Engine, Grammars]":
     from pratique.jobs.worker_batch import Batch, Model, Solo
     from pratique.jobs.worker_engine import Engine
+    from pratique.jobs.worker_grammar import Grammars
     from pratique.jobs.worker_prompts import generation_defaults
     from pratique.jobs.worker_sampling import defaults_of
 
     model = Model(loaded.model, loaded.device)
     said = generation_defaults(files.directory)
-    return Engine(
+    ends = _ends(said, loaded)
+    engine = Engine(
         Batch(model, spec.limits.kv_tokens) if loaded.batches else Solo(model),
         prompts,
         spec.limits,
         talk,
         defaults=defaults_of(said),
-        ends=_ends(said, loaded),
+        ends=ends,
     )
+    grammars = Grammars(
+        loaded.tokenizer,
+        rows=loaded.vocabulary,
+        ends=ends,
+        form=prompts.tool_form,
+        most=2 * spec.limits.rows,
+    )
+    return engine, grammars
 
 
 def _ends(said: dict[str, Any], loaded: "LoadedModel") -> frozenset[int]:

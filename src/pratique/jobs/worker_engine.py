@@ -8,8 +8,8 @@ fits the cache, so that nothing that has started is ever thrown out for space.
 
 import queue
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -35,6 +35,7 @@ from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults, Drawer, TokenMask, draw
+from pratique.jobs.worker_schema import SchemaRefused
 from pratique.jobs.worker_scores import score_rows
 from pratique.jobs.worker_text import TextStream
 
@@ -239,8 +240,11 @@ class Engine:
             finish = Finish.STOP
         else:
             row.unsent += row.text.push(token)
-            if row.drawer.mask is not None and row.drawer.mask.accept(token):
+            mask = row.drawer.mask
+            if mask is not None and mask.accept(token):
                 finish = Finish.STOP
+            if mask is not None and mask.failed:
+                return self._lose(row)
             if row.text.stopped:
                 finish = Finish.STOP
             elif finish is None and row.count >= row.job.answer:
@@ -259,6 +263,12 @@ class Engine:
             row.unsent = ""
             row.scores.clear()
         return finish is not None
+
+    def _lose(self, row: Row) -> bool:
+        """The grammar has come to its limits: no answer is better than one that breaks it."""
+        self._fail(row.job, Fault.SCHEMA_TOO_BIG)
+        self.inbox.put(Cancel(id=row.job.request.id))  # its other choices
+        return True
 
     def _done(self, row: Row, finish: Finish) -> None:
         self._out.append(
@@ -326,7 +336,12 @@ class Engine:
         )
 
 
-def admit(request: Generate, prompts: Prompts, limits: Limits) -> Job | Failed:
+Masks = Callable[[Generate], tuple[TokenMask, ...]]
+
+
+def admit(
+    request: Generate, prompts: Prompts, limits: Limits, masks: Masks | None = None
+) -> Job | Failed:
     """Turn a request into a job, or say why it can never run."""
     from pratique.jobs.worker_prompts import Refused
 
@@ -334,8 +349,6 @@ def admit(request: Generate, prompts: Prompts, limits: Limits) -> Job | Failed:
         prompt = prompts.of_generate(request)
     except Refused as refused:
         return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
-    if request.schema_ is not None:
-        return Failed(id=request.id, fault=Fault.BAD_SCHEMA)
     room = limits.context - len(prompt)
     answer = min(request.max_tokens or room, room)
     if request.max_tokens is not None and request.max_tokens > room:
@@ -355,7 +368,17 @@ def admit(request: Generate, prompts: Prompts, limits: Limits) -> Job | Failed:
             got=request.n * job.columns,
             limit=limits.kv_tokens,
         )
-    return job
+    return _held_to_grammar(job, masks) if request.constrained else job
+
+
+def _held_to_grammar(job: Job, masks: Masks | None) -> Job | Failed:
+    request = job.request
+    if masks is None:
+        return Failed(id=request.id, fault=Fault.SCHEMA_UNSUPPORTED_HERE)
+    try:
+        return replace(job, masks=masks(request))
+    except SchemaRefused as refused:
+        return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
 
 
 def drain(inbox: Inbox) -> Iterator[Job | Cancel | Stop]:

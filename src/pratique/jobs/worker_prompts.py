@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pratique.core.wire import Fault, Generate, Tokenize
+from pratique.core.wire import Fault, Generate, Tokenize, ToolForm
 
 
 class Refused(Exception):
@@ -30,6 +30,7 @@ class Prompts:
         template = getattr(tokenizer, "chat_template", None)
         self.template = bool(template)
         self.tools = "tools" in str(template or "")
+        self.tool_form = form_of(str(template or ""))
 
     def decode(self, ids: list[int]) -> str:
         """Return the text of `ids` without special tokens."""
@@ -103,6 +104,20 @@ class Prompts:
         if not isinstance(ids, list):
             raise Refused(Fault.TEMPLATE_REFUSED)
         return [int(token) for token in ids]
+
+
+def form_of(template: str) -> ToolForm:
+    """Return how a template has its model write calls. NONE where it is not one of the known forms."""
+    if "tools" not in template:
+        return ToolForm.NONE
+    if "<tool_call>" in template:
+        other = "<function=" in template or "<arg_key>" in template  # calls in the manner of XML
+        return ToolForm.NONE if other else ToolForm.TAGGED
+    if "[TOOL_CALLS]" in template:
+        return ToolForm.NONE if "[ARGS]" in template else ToolForm.LISTED
+    if '"parameters": dictionary' in template:  # as Llama 3 is told: "respond in the format …"
+        return ToolForm.BARE
+    return ToolForm.NONE
 
 
 def generation_defaults(directory: Path) -> dict[str, Any]:

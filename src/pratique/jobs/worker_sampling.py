@@ -29,7 +29,9 @@ Floats = NDArray[np.float32]
 
 
 class TokenMask(Protocol):
-    """What a constrained answer may go on with."""
+    """What a constrained answer may go on with. `failed`: it cannot go on at all."""
+
+    failed: bool
 
     def allowed(self, size: int) -> NDArray[np.bool_]:
         """Return, for each of `size` ids, whether it may come next."""
