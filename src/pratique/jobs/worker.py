@@ -250,7 +250,7 @@ def _engine(
         rows=loaded.vocabulary,
         ends=ends,
         form=prompts.tool_form,
-        most=2 * spec.limits.rows,
+        most=spec.limits.rows + 4,
     )
     return engine, grammars
 

@@ -36,7 +36,7 @@ def _limits() -> llguidance.LLParserLimits:
         initial_lexer_fuel=500_000,
         step_lexer_fuel=100_000,
         step_max_items=50_000,
-        max_lexer_states=20_000,
+        max_lexer_states=10_000,
         max_grammar_size=100_000,
         precompute_large_lexemes=False,
         verbose_errors=False,

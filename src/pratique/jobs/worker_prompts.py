@@ -90,6 +90,8 @@ class Prompts:
             raise Refused(Fault.NO_TEMPLATE)
         if tools and not self.tools:
             raise Refused(Fault.TEMPLATE_WITHOUT_TOOLS)
+        if tools and self.tool_form is ToolForm.NONE:
+            raise Refused(Fault.TOOL_FORM_UNKNOWN)
         try:
             ids = self._tokenizer.apply_chat_template(
                 list(messages),

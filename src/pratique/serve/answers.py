@@ -21,6 +21,9 @@ from pratique.formats import json_strict
 from pratique.serve.gateway.errors import ApiError, of_fault
 from pratique.serve.gateway.exchange import Exchange, Recorder
 from pratique.serve.gateway.fields import ChatRequest, CompletionRequest, EmbeddingRequest, read
+from pratique.serve.gateway.questions import Question, of_chat, of_completion
+from pratique.serve.gateway.scores import chat_scores
+from pratique.serve.gateway.tools import Reading
 from pratique.serve.supervisor import Supervisor
 from pratique.serve.worker_link import WorkerGone
 
@@ -114,7 +117,7 @@ class Item:
     number: int
     custom_id: str
     digest: str
-    request: Generate | Embed | ApiError
+    request: Question | Embed | ApiError
 
 
 def read_batch(path: Path, model: str) -> Iterator[Item]:
@@ -142,7 +145,7 @@ def _lines(file: Any) -> Iterator[bytes]:  # noqa: ANN401 - a binary file
 def _item(number: int, line: bytes, model: str) -> Item:
     digest = hashlib.sha256(line.strip()).hexdigest()
     custom_id = str(number)
-    request: Generate | Embed | ApiError
+    request: Question | Embed | ApiError
     try:
         value = json_strict.parse_object(line.strip(), json_strict.Limits(size=_LONGEST_LINE))
         body, url = value, ""
@@ -157,33 +160,47 @@ def _item(number: int, line: bytes, model: str) -> Item:
     return Item(number, custom_id, digest, request)
 
 
-def _request(body: dict[str, Any], url: str) -> Generate | Embed:
+def _request(body: dict[str, Any], url: str) -> Question | Embed:
+    """Read a line as the HTTP route of its `url` would, or by what it holds. Raises ApiError."""
     data = json.dumps(body).encode()
-    if url.endswith("/embeddings") or (not url and "input" in body):
-        asked = read(EmbeddingRequest, data)
-        if not isinstance(asked.input, str):
-            raise ApiError(400, "field 'input': one text per line", param="input")
-        return Embed(id=0, texts=(asked.input,))
-    if url.endswith("/chat/completions") or (not url and "messages" in body):
-        chat = read(ChatRequest, data)
-        return Generate(
-            id=0,
-            messages=tuple(message.plain() for message in chat.messages),
-            sampling=chat.sampling(),
-            max_tokens=chat.max_completion_tokens or chat.max_tokens,
-            n=chat.n or 1,
-            stop=chat.stops(),
-        )
-    text = read(CompletionRequest, data)
-    if not isinstance(text.prompt, str):
-        raise ApiError(400, "field 'prompt': one text per line", param="prompt")
-    return Generate(
-        id=0,
-        text=text.prompt,
-        sampling=text.sampling(),
-        max_tokens=text.max_tokens,
-        n=text.n or 1,
-        stop=text.stops(),
+    route = url.rpartition("/v1/")[2] if url else _route_of(body)
+    match route:
+        case "embeddings":
+            asked = read(EmbeddingRequest, data)
+            if not isinstance(asked.input, str):
+                raise ApiError(400, "field 'input': one text per line", param="input")
+            if asked.encoding_format == "float":
+                raise _unsupported("encoding_format", "the vectors of a batch are base64")
+            return Embed(id=0, texts=(asked.input,))
+        case "chat/completions":
+            chat = read(ChatRequest, data)
+            _whole(chat)
+            return of_chat(chat)
+        case "completions":
+            text = read(CompletionRequest, data)
+            _whole(text)
+            if not isinstance(text.prompt, str):
+                raise ApiError(400, "field 'prompt': one text per line", param="prompt")
+            return of_completion(text)[0]
+        case _:
+            raise _unsupported("url", "no batch goes to this route")
+
+
+def _route_of(body: dict[str, Any]) -> str:
+    if "input" in body:
+        return "embeddings"
+    return "chat/completions" if "messages" in body else "completions"
+
+
+def _whole(asked: ChatRequest | CompletionRequest) -> None:
+    if asked.stream or asked.stream_options:
+        name = "stream" if asked.stream else "stream_options"
+        raise _unsupported(name, "the answers of a batch are whole")
+
+
+def _unsupported(field: str, why: str) -> ApiError:
+    return ApiError(
+        400, f"unsupported field '{field}': {why}", param=field, code="unsupported_field"
     )
 
 
@@ -257,6 +274,7 @@ async def _answer_item(supervisor: Supervisor, item: Item, recorder: Recorder) -
     exchange = Exchange(
         route="batch", keeps_text=recorder.keeps_text, keeps_mark=recorder.keeps_mark
     )
+    exchange.asked_all(item.request.texts)
     try:
         answer = await _retried(supervisor, item.request, exchange)
         return line | {"response": answer, "error": None}
@@ -269,7 +287,7 @@ async def _answer_item(supervisor: Supervisor, item: Item, recorder: Recorder) -
 
 
 async def _retried(
-    supervisor: Supervisor, request: Generate | Embed, exchange: Exchange
+    supervisor: Supervisor, request: Question | Embed, exchange: Exchange
 ) -> dict[str, Any]:
     """Ask; a worker that ends in between is waited for, and the request asked again."""
     for _ in range(_TRIES):
@@ -281,33 +299,49 @@ async def _retried(
 
 
 async def _asked(
-    supervisor: Supervisor, request: Generate | Embed, exchange: Exchange
+    supervisor: Supervisor, request: Question | Embed, exchange: Exchange
 ) -> dict[str, Any]:
-    texts: dict[int, dict[str, Any]] = {}
-    ticket = await supervisor.ask(request)
+    question = request if isinstance(request, Question) else None
+    choices: dict[int, dict[str, Any]] = {}
+    message = request.request if isinstance(request, Question) else request
+    ticket = await supervisor.ask(message)
     try:
         async for answer in ticket:
             match answer:
                 case Started():
                     exchange.prompt_tokens = answer.prompt_tokens
-                case Done():
+                case Done() if question:
                     exchange.said(answer.text)
                     exchange.completion_tokens += answer.completion_tokens
                     exchange.finish = answer.finish.value
-                    texts[answer.index] = {"text": answer.text, "finish": answer.finish.value}
+                    choices[answer.index] = _choice(supervisor, question, answer)
                 case Vectors():
                     exchange.prompt_tokens, exchange.finish = answer.prompt_tokens, "stop"
                     return {"embedding": answer.rows[0], "dimensions": answer.dimensions}
                 case Failed():
-                    raise of_fault(answer)
+                    raise of_fault(
+                        answer, schema_field=question.schema_field if question else "input"
+                    )
                 case _:
                     raise WorkerGone
     finally:
         ticket.close()
     return {
-        "choices": [{"index": index, **texts[index]} for index in sorted(texts)],
+        "choices": [choices[index] for index in sorted(choices)],
         "usage": {
             "prompt_tokens": exchange.prompt_tokens,
             "completion_tokens": exchange.completion_tokens,
         },
     }
+
+
+def _choice(supervisor: Supervisor, question: Question, done: Done) -> dict[str, Any]:
+    """Return a finished choice; calls and log-probabilities only where they were asked for."""
+    reading = Reading(question.offered, supervisor.loaded.tool_form, question.several_calls)
+    text, calls = reading.split(done.text)
+    found: dict[str, Any] = {"index": done.index, "text": text, "finish": done.finish.value}
+    if calls:
+        found |= {"finish": "tool_calls", "tool_calls": [call.plain() for call in calls]}
+    if question.request.logprobs is not None:
+        found["logprobs"] = chat_scores(list(done.scores))
+    return found

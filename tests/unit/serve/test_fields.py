@@ -11,9 +11,9 @@ from pratique.serve.gateway.fields import (
     ChatRequest,
     CompletionRequest,
     EmbeddingRequest,
-    ResponsesRequest,
     read,
 )
+from pratique.serve.gateway.fields_responses import ResponsesRequest
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
 

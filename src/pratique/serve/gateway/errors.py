@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from starlette.responses import JSONResponse
 
+from pratique.core.schema_words import KEYWORDS
 from pratique.core.wire import Failed, Fault
 
 Kind = Literal[
@@ -102,8 +103,32 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
     Fault.BAD_SCHEMA: (
         400,
         "unsupported_schema",
-        "response_format",
-        "the JSON schema is malformed, or uses a keyword that is not supported",
+        "{schema}",
+        "field '{schema}': the JSON schema is malformed, allows no value, or cannot be enforced",
+    ),
+    Fault.SCHEMA_KEYWORD: (
+        400,
+        "unsupported_schema",
+        "{schema}",
+        "field '{schema}': the JSON schema uses {keyword}, which cannot be enforced here",
+    ),
+    Fault.SCHEMA_TOO_BIG: (
+        400,
+        "schema_too_big",
+        "{schema}",
+        "field '{schema}': the JSON schema is too large, too deep or too costly",
+    ),
+    Fault.SCHEMA_UNSUPPORTED_HERE: (
+        400,
+        "unsupported_field",
+        "{schema}",
+        "unsupported field '{schema}': this model's tokenizer cannot be held to a schema",
+    ),
+    Fault.TOOL_FORM_UNKNOWN: (
+        400,
+        "unsupported_field",
+        "tools",
+        "unsupported field 'tools': the model's chat template shows no form of a call known here",
     ),
     Fault.WRONG_TASK: (
         400,
@@ -142,19 +167,25 @@ def note_bug(error: BaseException) -> None:
     logging.getLogger("pratique.serve").error("a bug: %s at %s", type(error).__name__, places)
 
 
-def of_fault(failed: Failed) -> ApiError:
-    """Say in words what the worker said in a code."""
+def of_fault(failed: Failed, *, schema_field: str = "response_format") -> ApiError:
+    """Say in words what the worker said in a code. `schema_field` is where a schema stood."""
     status, code, param, message = _FAULTS[failed.fault]
     kind: Kind = "invalid_request_error"
     if status == 429:
         kind = "rate_limit_error"
     elif status >= 500:
         kind = "server_error"
+    keyword = _keyword(failed.got)
     return ApiError(
         status,
-        message.format(got=failed.got, limit=failed.limit),
+        message.format(got=failed.got, limit=failed.limit, schema=schema_field, keyword=keyword),
         kind=kind,
         code=code,
-        param=param,
+        param=param and param.format(schema=schema_field),
         retry_after=2 if status in {429, 503} else None,
     )
+
+
+def _keyword(number: int) -> str:
+    """Name a keyword that the worker named by its number (which it may have made up)."""
+    return f"'{KEYWORDS[number]}'" if 0 < number < len(KEYWORDS) else KEYWORDS[0]

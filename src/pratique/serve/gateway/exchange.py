@@ -5,6 +5,7 @@ The text of prompt and answer is held only for the redactor, and only where the 
 
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,6 +40,11 @@ class Exchange:
             self.prompt.append(text)
         if self.keeps_mark:
             self.marked.append(text.encode("utf-8", "surrogatepass"))
+
+    def asked_all(self, texts: Iterable[str]) -> None:
+        """Count the pieces of a prompt."""
+        for text in texts:
+            self.asked(text)
 
     def said(self, text: str) -> None:
         """Count a piece of the answer."""

@@ -12,6 +12,7 @@ from pratique.core.ids import shown
 from pratique.core.wire import Sampling
 from pratique.formats import json_strict
 from pratique.serve.gateway.errors import ApiError
+from pratique.serve.gateway.fields_tools import NamedTool, ResponseFormat, Tool
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 M = TypeVar("M", bound=BaseModel)
@@ -101,56 +102,6 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
-class Function(BaseModel):
-    """A function that the model may call."""
-
-    model_config = _STRICT
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: Literal[False] | None = None
-
-
-class Tool(BaseModel):
-    """A tool that the model may use."""
-
-    model_config = _STRICT
-
-    type: Literal["function"]
-    function: Function
-
-
-class JsonSchema(BaseModel):
-    """A named schema."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
-
-    name: str = "answer"
-    description: str | None = None
-    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
-    strict: bool | None = None
-
-
-class ResponseFormat(BaseModel):
-    """What form the answer has."""
-
-    model_config = _STRICT
-
-    type: Literal["text", "json_object", "json_schema"] = "text"
-    json_schema: JsonSchema | None = None
-
-    def schema_for_worker(self) -> dict[str, Any] | None:
-        """Return the schema that constrains the answer, {} for any object, None for free text."""
-        match self.type:
-            case "text":
-                return None
-            case "json_object":
-                return {"type": "object"}
-            case "json_schema":
-                return self.json_schema.schema_ if self.json_schema else {}
-
-
 class _Sampled(BaseModel):
     """Fields that all generating routes share."""
 
@@ -216,7 +167,8 @@ class ChatRequest(_Sampled):
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     tools: list[Tool] | None = Field(default=None, max_length=128)
-    tool_choice: Literal["auto", "none"] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
 
     def scores(self) -> int | None:
         """Return how many alternatives are asked for, None for no log-probabilities."""
@@ -238,21 +190,6 @@ class CompletionRequest(_Sampled):
     logprobs: int | None = Field(default=None, ge=0, le=5)
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
-
-
-class ResponsesRequest(BaseModel):
-    """POST /v1/responses, the stateless part of it."""
-
-    model_config = _STRICT
-
-    model: str
-    input: str | list[Message]
-    instructions: str | None = None
-    max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    stream: Literal[False] | None = None
-    store: Literal[False] | None = None
 
 
 class EmbeddingRequest(BaseModel):
@@ -285,7 +222,7 @@ class TokenizeRequest(BaseModel):
     add_special_tokens: bool = True
 
 
-def read(kind: type[M], data: bytes, *, depth: int = 32) -> M:
+def read(kind: type[M], data: bytes, *, depth: int = 64) -> M:
     """Parse a body. Raises ApiError that names the first wrong field and quotes no value."""
     try:
         value = json_strict.parse_object(
@@ -340,4 +277,4 @@ def _path(kind: type[BaseModel], parts: tuple[int | str, ...]) -> str:
     return shown(".".join(kept), 120).strip("'\"")
 
 
-_MEMBERS = frozenset({"str", "int", "float", "bool", "list", "none"})
+_MEMBERS = frozenset({"str", "int", "float", "bool", "list", "none", "literal"})

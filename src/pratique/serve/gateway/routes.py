@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pratique.serve.gateway import chat, encode, views
+from pratique.serve.gateway import encode, views
 from pratique.serve.gateway.app import Gateway
+from pratique.serve.gateway.chat import chat
+from pratique.serve.gateway.completions import completions
 from pratique.serve.gateway.errors import ApiError, bug, note_bug
+from pratique.serve.gateway.responses import responses
 
 
 def application(gateway: Gateway) -> Starlette:
@@ -38,9 +41,9 @@ def application(gateway: Gateway) -> Starlette:
         return Route(path, endpoint, methods=["GET"])
 
     routes = [
-        post("/v1/chat/completions", chat.chat),
-        post("/v1/completions", chat.completions),
-        post("/v1/responses", chat.responses),
+        post("/v1/chat/completions", chat),
+        post("/v1/completions", completions),
+        post("/v1/responses", responses),
         post("/v1/embeddings", encode.embeddings),
         post("/v1/classify", encode.classify),
         post("/tokenize", encode.tokenize),

@@ -20,6 +20,11 @@ def event(value: dict[str, object]) -> bytes:
     )
 
 
+def named_event(value: dict[str, object]) -> bytes:
+    """Return one event under the name of its type."""
+    return f"event: {value['type']}\n".encode() + event(value)
+
+
 class EventStream(Response):
     """Sends pieces as they come. However it ends, closes the source and calls `on_end` once."""
 

@@ -1,41 +1,136 @@
-"""Calls of tools in a model's text, in the form that most templates teach: `<tool_call>{…}</tool_call>`.
+"""Calls of tools in a model's text, in the form that its admitted template teaches.
 
 The text is the model's and nobody vouches for it: what does not parse stays text, a call of a tool
 that the client did not offer stays text, and nothing is ever executed here.
 """
 
 import json
-import re
 import secrets
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pratique.errors import FormatError
-from pratique.formats import json_strict
+from pratique.core.wire import ToolForm
 
-_CALL: Final = re.compile(r"<tool_call>\s*(\{.*?\})\s*</tool_call>", re.DOTALL)
-_LIMITS: Final = json_strict.Limits(size=2**20, depth=32, items=100_000)
+_OPEN: Final = "<tool_call>"
+_CLOSE: Final = "</tool_call>"
+_LONGEST: Final = 2**20
+_SPACE: Final = " \t\r\n"
 
 
-def split_calls(text: str, offered: frozenset[str]) -> tuple[str, list[dict[str, Any]]]:
-    """Return the text without well-formed calls of offered tools, and those calls in OpenAI's form."""
-    calls: list[dict[str, Any]] = []
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: a tool's name and its arguments as JSON text."""
 
-    def take(found: re.Match[str]) -> str:
-        try:
-            value = json_strict.parse_object(found.group(1).encode(), _LIMITS)
-        except FormatError:
-            return found.group(0)
-        name, arguments = value.get("name"), value.get("arguments", {})
-        if not isinstance(name, str) or name not in offered or not isinstance(arguments, dict):
-            return found.group(0)
-        calls.append(
-            {
-                "id": f"call_{secrets.token_hex(12)}",
-                "type": "function",
-                "function": {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)},
-            }
-        )
-        return ""
+    name: str
+    arguments: str
+    id: str = field(default_factory=lambda: f"call_{secrets.token_hex(12)}")
 
-    rest = _CALL.sub(take, text)
-    return (rest.strip() if calls else rest), calls
+    def plain(self) -> dict[str, Any]:
+        """Return it in the form of chat completions."""
+        function = {"name": self.name, "arguments": self.arguments}
+        return {"id": self.id, "type": "function", "function": function}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How an answer is read: which calls are looked for, and whether more than one counts."""
+
+    offered: frozenset[str]
+    form: ToolForm
+    several: bool = True
+
+    def split(self, text: str) -> tuple[str, list[Call]]:
+        """Return the text without well-formed calls of offered tools, and those calls."""
+        if not self.offered:
+            return text, []
+        rest, calls = self._tagged(text) if self.form is ToolForm.TAGGED else self._whole(text)
+        if not calls:
+            return text, []
+        return rest.strip(), calls if self.several else calls[:1]
+
+    def certain(self, text: str) -> int:
+        """Return how much of an unfinished answer is text whatever comes, and can be sent."""
+        if not self.offered:
+            return len(text)
+        if self.form is ToolForm.TAGGED:
+            at = text.find(_OPEN)
+            return len(text) - _overlap(text, _OPEN) if at < 0 else at
+        start = text.lstrip(_SPACE)
+        return 0 if not start or start[0] in "{[" else len(text)
+
+    def _tagged(self, text: str) -> tuple[str, list[Call]]:
+        kept, calls, at = [], [], 0
+        while (start := text.find(_OPEN, at)) >= 0:
+            value, end = _object_at(text, start + len(_OPEN))
+            call = self._call(value, "arguments")
+            if call is None or not text.startswith(_CLOSE, end):
+                kept.append(text[at : start + len(_OPEN)])
+                at = start + len(_OPEN)
+                continue
+            kept.append(text[at:start])
+            calls.append(call)
+            at = end + len(_CLOSE)
+        return "".join((*kept, text[at:])), calls
+
+    def _whole(self, text: str) -> tuple[str, list[Call]]:
+        """Read an answer that is nothing but one call, or a list of them."""
+        value, end = _object_at(text, 0)
+        values = value if isinstance(value, list) else [value]
+        word = "parameters" if self.form is ToolForm.BARE else "arguments"
+        calls = [self._call(item, word) for item in values]
+        found = [call for call in calls if call is not None]
+        if end != len(text) or len(found) != len(calls):
+            return text, []
+        return "", found
+
+    def _call(self, value: object, word: str) -> Call | None:
+        if not isinstance(value, dict):
+            return None
+        name, arguments = value.get("name"), value.get(word, {})
+        if not isinstance(name, str) or name not in self.offered or not isinstance(arguments, dict):
+            return None
+        return Call(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _object_at(text: str, at: int) -> tuple[object, int]:
+    """Parse the JSON value at `at`; return it, or None, and where what follows its spaces begins."""
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    if len(text) - at > _LONGEST:
+        return None, at
+    try:
+        value, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, at)
+    except (ValueError, RecursionError):
+        return None, at
+    while end < len(text) and text[end] in _SPACE:
+        end += 1
+    return value, end
+
+
+def _refuse(word: str) -> object:
+    raise ValueError(word)
+
+
+def _overlap(text: str, mark: str) -> int:
+    """Length of the longest end of `text` with which `mark` could begin."""
+    sizes = range(min(len(text), len(mark) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(mark[:size])), 0)
+
+
+class Held:
+    """One choice's text on its way to the client: what could be a call is held back until it is known."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._text = ""
+
+    def push(self, text: str) -> str:
+        """Add text; return what can be sent."""
+        self._text += text
+        size = self._reading.certain(self._text)
+        sent, self._text = self._text[:size], self._text[size:]
+        return sent
+
+    def finish(self, text: str) -> tuple[str, list[Call]]:
+        """Add the last text; return what is left to send, and the calls."""
+        return self._reading.split(self._text + text)

@@ -1,0 +1,153 @@
+"""What a request to /v1/responses may say: the stateless part of it."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pratique.serve.gateway.fields import CalledFunction, Message, TextPart, ToolCall
+from pratique.serve.gateway.fields_tools import NAME, Function, Tool
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+Items = list[dict[str, Any]]
+_Status = Literal["in_progress", "completed", "incomplete"]
+
+
+class AnsweredPart(TextPart):
+    """A part of an answer as this server gave it: it may be sent back as it is."""
+
+    annotations: list[dict[str, Any]] | None = Field(default=None, max_length=0)
+    logprobs: list[dict[str, Any]] | None = Field(default=None, max_length=0)
+
+
+class InputMessage(BaseModel):
+    """A message among the input."""
+
+    model_config = _STRICT
+
+    type: Literal["message"] = "message"
+    id: str | None = None
+    status: _Status | None = None
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[AnsweredPart]
+    phase: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a template is given."""
+        parts = self.content
+        text = parts if isinstance(parts, str) else "".join(part.text for part in parts)
+        return Message(role=self.role, content=text).plain()
+
+
+class InputCall(BaseModel):
+    """A call that the model made earlier."""
+
+    model_config = _STRICT
+
+    type: Literal["function_call"]
+    id: str | None = None
+    status: _Status | None = None
+    call_id: str
+    name: str
+    arguments: str
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a template is given."""
+        called = CalledFunction(name=self.name, arguments=self.arguments)
+        call = ToolCall(id=self.call_id, function=called)
+        return Message(role="assistant", tool_calls=[call]).plain()
+
+
+class InputResult(BaseModel):
+    """What a call gave."""
+
+    model_config = _STRICT
+
+    type: Literal["function_call_output"]
+    id: str | None = None
+    status: _Status | None = None
+    call_id: str
+    output: str | list[TextPart]
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a template is given."""
+        return Message(role="tool", content=self.output, tool_call_id=self.call_id).plain()
+
+
+class FlatTool(Function):
+    """A function that the model may call, in this route's form."""
+
+    type: Literal["function"]
+
+    def nested(self) -> Tool:
+        """Return it in the form of chat completions."""
+        return Tool(type="function", function=Function(**self.model_dump(exclude={"type"})))
+
+
+class FlatNamedTool(BaseModel):
+    """A tool that must be called, in this route's form."""
+
+    model_config = _STRICT
+
+    type: Literal["function"]
+    name: str
+
+
+class TextFormat(BaseModel):
+    """What form the answer has, in this route's form."""
+
+    model_config = _ALIASED
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = Field(default=None, pattern=NAME)
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+    def schema_for_worker(self) -> dict[str, Any] | None:
+        """Return the schema that constrains the answer, None for free text."""
+        match self.type:
+            case "text":
+                return None
+            case "json_object":
+                return {"type": "object"}
+            case "json_schema":
+                return self.schema_ or {}
+
+
+class TextSettings(BaseModel):
+    """Settings of the answer's text."""
+
+    model_config = _STRICT
+
+    format: TextFormat | None = None
+
+
+class ResponseStreamOptions(BaseModel):
+    """Nothing is padded here, so only that can be asked for."""
+
+    model_config = _STRICT
+
+    include_obfuscation: Literal[False] | None = None
+
+
+class ResponsesRequest(BaseModel):
+    """POST /v1/responses."""
+
+    model_config = _STRICT
+
+    model: str
+    input: str | list[InputMessage | InputCall | InputResult] = Field(max_length=2**23)
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    text: TextSettings | None = None
+    tools: list[FlatTool] | None = Field(default=None, max_length=128)
+    tool_choice: Literal["auto", "none", "required"] | FlatNamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    stream: bool | None = None
+    stream_options: ResponseStreamOptions | None = None
+    store: Literal[False] | None = None
+    background: Literal[False] | None = None
+    truncation: Literal["disabled"] | None = None

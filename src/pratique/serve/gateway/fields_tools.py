@@ -1,0 +1,83 @@
+"""What a request may say about tools and about the form of the answer."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+_ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+NAME = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+class Function(BaseModel):
+    """A function that the model may call.
+
+    `strict` promises arguments of the schema; whether it can be kept depends on `tool_choice`.
+    """
+
+    model_config = _STRICT
+
+    name: str = Field(pattern=NAME)
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(BaseModel):
+    """A tool that the model may use."""
+
+    model_config = _STRICT
+
+    type: Literal["function"]
+    function: Function
+
+    def plain(self) -> dict[str, Any]:
+        """Return what a template is given."""
+        return self.model_dump(exclude_none=True, exclude={"function": {"strict"}})
+
+
+class ChosenFunction(BaseModel):
+    """The name of a function that must be called."""
+
+    model_config = _STRICT
+
+    name: str
+
+
+class NamedTool(BaseModel):
+    """A tool that must be called."""
+
+    model_config = _STRICT
+
+    type: Literal["function"]
+    function: ChosenFunction
+
+
+class JsonSchema(BaseModel):
+    """A named schema. It is enforced whether `strict` says so or not."""
+
+    model_config = _ALIASED
+
+    name: str = Field(default="answer", pattern=NAME)
+    description: str | None = None
+    schema_: dict[str, Any] = Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What form the answer has."""
+
+    model_config = _STRICT
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: JsonSchema | None = None
+
+    def schema_for_worker(self) -> dict[str, Any] | None:
+        """Return the schema that constrains the answer, None for free text."""
+        match self.type:
+            case "text":
+                return None
+            case "json_object":
+                return {"type": "object"}
+            case "json_schema":
+                return self.json_schema.schema_ if self.json_schema else {}

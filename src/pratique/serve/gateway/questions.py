@@ -1,0 +1,170 @@
+"""From a parsed request to what the worker is asked. HTTP and batches share it, so that they cannot differ."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pratique.core.wire import Generate, Sampling
+from pratique.serve.gateway.encode import inputs
+from pratique.serve.gateway.errors import ApiError
+from pratique.serve.gateway.fields import ChatRequest, CompletionRequest
+from pratique.serve.gateway.fields_responses import ResponsesRequest
+from pratique.serve.gateway.fields_tools import Tool
+
+MOST_PROMPTS: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request to the worker. `schema_field` is where its client wrote the schema, for refusals."""
+
+    request: Generate
+    schema_field: str = "response_format"
+    several_calls: bool = True
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The names of the tools that may be called."""
+        return frozenset(str(tool["function"]["name"]) for tool in self.request.tools)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What was asked, as text."""
+        said = tuple(str(message.get("content", "")) for message in self.request.messages or ())
+        return said if self.request.text is None else (*said, self.request.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """Which tools are offered, and which of them must be called."""
+
+    tools: tuple[dict[str, Any], ...] = ()
+    must: tuple[str, ...] = ()
+    several: bool = True
+
+
+def of_chat(asked: ChatRequest) -> Question:
+    """Read POST /v1/chat/completions. Raises ApiError."""
+    if asked.max_tokens is not None and asked.max_completion_tokens is not None:
+        raise _wrong("max_tokens", "give only one of 'max_tokens' and 'max_completion_tokens'")
+    choice = asked.tool_choice
+    named = None if choice is None or isinstance(choice, str) else choice.function.name
+    calls = _calls(asked.tools or [], choice, named, parallel=asked.parallel_tool_calls)
+    schema = asked.response_format.schema_for_worker() if asked.response_format else None
+    _only_one(schema, calls, "response_format")
+    request = Generate(
+        id=0,
+        messages=tuple(message.plain() for message in asked.messages),
+        tools=calls.tools,
+        sampling=asked.sampling(),
+        max_tokens=asked.max_completion_tokens or asked.max_tokens,
+        n=asked.n or 1,
+        stop=asked.stops(),
+        stream=bool(asked.stream),
+        logprobs=asked.scores(),
+        ignore_eos=bool(asked.ignore_eos),
+        schema=schema,
+        must_call=calls.must,
+        several_calls=calls.several,
+    )
+    return Question(request, "tools" if calls.must else "response_format", calls.several)
+
+
+def of_completion(asked: CompletionRequest) -> list[Question]:
+    """Read POST /v1/completions: a question for each prompt. Raises ApiError."""
+    texts, tokens = inputs(asked.prompt)
+    prompts: list[dict[str, Any]] = [{"text": text} for text in texts]
+    prompts += [{"tokens": row} for row in tokens]
+    if len(prompts) > MOST_PROMPTS or (asked.stream and len(prompts) > 1):
+        words = f"field 'prompt': at most {MOST_PROMPTS} prompts, and only one in a stream"
+        raise _wrong("prompt", words)
+    return [
+        Question(
+            Generate(
+                id=0,
+                **prompt,
+                sampling=asked.sampling(),
+                max_tokens=asked.max_tokens,
+                n=asked.n or 1,
+                stop=asked.stops(),
+                stream=bool(asked.stream),
+                logprobs=asked.logprobs,
+                ignore_eos=bool(asked.ignore_eos),
+            )
+        )
+        for prompt in prompts
+    ]
+
+
+def of_responses(asked: ResponsesRequest) -> Question:
+    """Read POST /v1/responses. Raises ApiError."""
+    messages: list[dict[str, Any]] = []
+    if asked.instructions is not None:
+        messages.append({"role": "system", "content": asked.instructions})
+    if isinstance(asked.input, str):
+        messages.append({"role": "user", "content": asked.input})
+    else:
+        messages += [item.plain() for item in asked.input]
+    choice = asked.tool_choice
+    named = None if choice is None or isinstance(choice, str) else choice.name
+    tools = [tool.nested() for tool in asked.tools or ()]
+    calls = _calls(tools, choice, named, parallel=asked.parallel_tool_calls)
+    form = asked.text.format if asked.text else None
+    schema = form.schema_for_worker() if form else None
+    _only_one(schema, calls, "text.format")
+    request = Generate(
+        id=0,
+        messages=tuple(messages),
+        tools=calls.tools,
+        sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p),
+        max_tokens=asked.max_output_tokens,
+        stream=bool(asked.stream),
+        schema=schema,
+        must_call=calls.must,
+        several_calls=calls.several,
+    )
+    return Question(request, "tools" if calls.must else "text.format", calls.several)
+
+
+def _calls(
+    tools: list[Tool],
+    choice: object,
+    named: str | None,
+    *,
+    parallel: bool | None,
+) -> _Calls:
+    names = [tool.function.name for tool in tools]
+    if len(set(names)) != len(names):
+        raise _wrong("tools", "field 'tools': two functions have the same name")
+    if not tools:
+        if choice not in {None, "auto", "none"}:
+            raise _wrong("tool_choice", "field 'tool_choice': there are no tools to choose from")
+        if parallel is not None:
+            raise _wrong("parallel_tool_calls", "field 'parallel_tool_calls': there are no tools")
+        return _Calls()
+    if choice == "none":
+        return _Calls()
+    if named is not None and named not in names:
+        raise _wrong("tool_choice", "field 'tool_choice': names a function that is not offered")
+    must = (named,) if named is not None else tuple(names) if choice == "required" else ()
+    if not must and any(tool.function.strict for tool in tools):
+        # Arguments are held to the schema where a call is certain; here the model may also talk.
+        raise _wrong(
+            "tools",
+            "field 'tools': 'strict' needs 'tool_choice' to be 'required' or to name a function",
+            code="unsupported_value",
+        )
+    several = parallel is not False and named is None
+    return _Calls(tuple(tool.plain() for tool in tools), must, several)
+
+
+def _only_one(schema: object, calls: _Calls, field: str) -> None:
+    if schema is not None and calls.tools:
+        raise _wrong(
+            field,
+            f"unsupported field '{field}': it cannot be combined with tools",
+            code="unsupported_field",
+        )
+
+
+def _wrong(field: str, words: str, *, code: str = "invalid_value") -> ApiError:
+    return ApiError(400, words, param=field, code=code)

@@ -1,0 +1,39 @@
+"""Log-probabilities in OpenAI's forms."""
+
+import base64
+from typing import Any
+
+from pratique.core.wire import ScoredToken, TokenScore
+
+
+def chat_scores(scores: list[ScoredToken]) -> dict[str, Any] | None:
+    """Return scores as chat completions have them."""
+    if not scores:
+        return None
+    return {
+        "content": [
+            {**_token(score), "top_logprobs": [_token(other) for other in score.top]}
+            for score in scores
+        ],
+        "refusal": None,
+    }
+
+
+def text_scores(scores: list[ScoredToken]) -> dict[str, Any] | None:
+    """Return scores as text completions have them."""
+    if not scores:
+        return None
+    return {
+        "tokens": [s.token for s in scores],
+        "token_logprobs": [s.logprob for s in scores],
+        "top_logprobs": [{t.token: t.logprob for t in s.top} for s in scores],
+        "text_offset": [],
+    }
+
+
+def _token(score: TokenScore) -> dict[str, Any]:
+    return {
+        "token": score.token,
+        "logprob": score.logprob,
+        "bytes": list(base64.b64decode(score.data)),
+    }
