@@ -6,7 +6,7 @@ with the value that asks for nothing (`store: false`).
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pratique.core.ids import shown
 from pratique.core.wire import Sampling
@@ -49,17 +49,27 @@ class ToolCall(BaseModel):
     function: CalledFunction
 
 
-class Message(BaseModel):
-    """One message. `developer` is OpenAI's newer name for `system`."""
+class Said(BaseModel):
+    """Something of which `null` fields were not said, as clients send back what they were given."""
 
     model_config = _STRICT
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+        if not isinstance(value, dict):
+            return value
+        return {key: item for key, item in value.items() if item is not None}
+
+
+class Message(Said):
+    """One message. `developer` is OpenAI's newer name for `system`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
-    refusal: None = None
 
     def plain(self) -> dict[str, Any]:
         """Return what a template is given."""

@@ -1,15 +1,14 @@
 """What a request to /v1/responses may say: the stateless part of it."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
-from pratique.serve.gateway.fields import CalledFunction, Message, TextPart, ToolCall
+from pratique.serve.gateway.fields import CalledFunction, Message, Said, TextPart, ToolCall
 from pratique.serve.gateway.fields_tools import NAME, Function, Tool
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 _ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
-Items = list[dict[str, Any]]
 _Status = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -20,17 +19,14 @@ class AnsweredPart(TextPart):
     logprobs: list[dict[str, Any]] | None = Field(default=None, max_length=0)
 
 
-class InputMessage(BaseModel):
+class InputMessage(Said):
     """A message among the input."""
-
-    model_config = _STRICT
 
     type: Literal["message"] = "message"
     id: str | None = None
     status: _Status | None = None
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[AnsweredPart]
-    phase: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return what a template is given."""
@@ -39,10 +35,8 @@ class InputMessage(BaseModel):
         return Message(role=self.role, content=text).plain()
 
 
-class InputCall(BaseModel):
+class InputCall(Said):
     """A call that the model made earlier."""
-
-    model_config = _STRICT
 
     type: Literal["function_call"]
     id: str | None = None
@@ -58,10 +52,8 @@ class InputCall(BaseModel):
         return Message(role="assistant", tool_calls=[call]).plain()
 
 
-class InputResult(BaseModel):
+class InputResult(Said):
     """What a call gave."""
-
-    model_config = _STRICT
 
     type: Literal["function_call_output"]
     id: str | None = None
@@ -72,6 +64,19 @@ class InputResult(BaseModel):
     def plain(self) -> dict[str, Any]:
         """Return what a template is given."""
         return Message(role="tool", content=self.output, tool_call_id=self.call_id).plain()
+
+
+def _kind(item: Any) -> str:  # noqa: ANN401 - a dict or a model
+    kind = item.get("type") if isinstance(item, dict) else getattr(item, "type", None)
+    return {"function_call": "Call", "function_call_output": "Result"}.get(str(kind), "Message")
+
+
+InputItem = Annotated[
+    Annotated[InputMessage, Tag("Message")]
+    | Annotated[InputCall, Tag("Call")]
+    | Annotated[InputResult, Tag("Result")],
+    Discriminator(_kind),
+]
 
 
 class FlatTool(Function):
@@ -137,7 +142,7 @@ class ResponsesRequest(BaseModel):
     model_config = _STRICT
 
     model: str
-    input: str | list[InputMessage | InputCall | InputResult] = Field(max_length=2**23)
+    input: str | list[InputItem] = Field(max_length=2**23)
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)
