@@ -40,6 +40,8 @@ class Fault(enum.StrEnum):
     SCHEMA_TOO_BIG = "schema_too_big"
     SCHEMA_UNSUPPORTED_HERE = "schema_unsupported_here"
     """The model's tokenizer cannot be held to a grammar."""
+    STRICT_NEEDS_CHOICE = "strict_needs_choice"
+    """Calls in the form of this template cannot be told from text before they are complete."""
     TOOL_FORM_UNKNOWN = "tool_form_unknown"
     """The template shows no form of a call that is known here."""
     WRONG_TASK = "wrong_task"
@@ -94,7 +96,8 @@ class Generate(BaseModel):
 
     `messages` and `tools` go to the admitted chat template as they are. `schema_` constrains the
     answer to JSON of that schema ({}: any JSON). `must_call` constrains it to calls of these tools,
-    one or, with `several_calls`, more; it excludes `schema_`.
+    one or, with `several_calls`, more; `may_call` leaves it free but for the calls in it. At most one
+    of the three is given.
     """
 
     model_config = _STRICT
@@ -114,12 +117,13 @@ class Generate(BaseModel):
     ignore_eos: bool = False
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     must_call: tuple[str, ...] = Field(default=(), max_length=128)
+    may_call: tuple[str, ...] = Field(default=(), max_length=128)
     several_calls: bool = False
 
     @property
     def constrained(self) -> bool:
         """Whether a grammar holds the answer."""
-        return self.schema_ is not None or bool(self.must_call)
+        return self.schema_ is not None or bool(self.must_call or self.may_call)
 
 
 class Embed(BaseModel):

@@ -27,6 +27,7 @@ _OPTIONS: Final[Any] = {  # llguidance.JsonCompileOptions, which exists for type
 }
 _MOST_CALLS: Final = 16
 _LISTED: Final = "[TOOL_CALLS]"
+_TAG: Final = "<tool_call>"
 
 
 def _limits() -> llguidance.LLParserLimits:
@@ -125,8 +126,11 @@ class Grammars:
     def _grammar(self, request: Generate, vocabulary: Vocabulary) -> str:
         if request.schema_ is not None:
             return _of_schema(request.schema_)
-        chosen = [t for t in request.tools if _function(t).get("name") in request.must_call]
+        names = request.must_call or request.may_call
+        chosen = [tool for tool in request.tools if _function(tool).get("name") in names]
         many = _MOST_CALLS if request.several_calls else 1
+        if request.may_call:
+            return _of_text_with_calls(chosen, self._form, many)
         return _of_calls(chosen, self._form, vocabulary.specials, many)
 
     @staticmethod
@@ -137,7 +141,7 @@ class Grammars:
         first = np.unpackbits(
             np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little"
         )
-        if matcher.is_error() or not first[: vocabulary.rows].any() or matcher.is_accepting():
+        if matcher.is_error() or not first[: vocabulary.rows].any():
             raise SchemaRefused(Fault.BAD_SCHEMA)
         return matcher
 
@@ -172,7 +176,7 @@ def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
 _FORMS: Final = {
     ToolForm.TAGGED: (
         "",
-        ('<tool_call>\n{"name": ', ', "arguments": ', "}\n</tool_call>"),
+        (_TAG + '\n{"name": ', ', "arguments": ', "}\n</tool_call>"),
         "\n",
         "",
     ),
@@ -191,11 +195,28 @@ def _of_calls(
     if form is ToolForm.BARE:
         many = 1  # what separates several is not settled among templates
     mark = f"<[{specials[_LISTED]}]> " if form is ToolForm.LISTED else ""
-    rules = [
-        "%llguidance {}",
-        f"start: {mark}{_quoted(start)} call {_repeated(joint, many)} {_quoted(end)}",
-        "call: " + " | ".join(f"call{at}" for at in range(len(tools))),
-    ]
+    start = f"start: {mark}{_quoted(start)} call {_repeated(joint, many)} {_quoted(end)}"
+    return _whole([start], tools, before, between, after)
+
+
+def _of_text_with_calls(tools: list[dict[str, Any]], form: ToolForm, many: int) -> str:
+    """Return the grammar of any text in which what opens a call must become one."""
+    if form is not ToolForm.TAGGED:
+        raise SchemaRefused(
+            Fault.TOOL_FORM_UNKNOWN if form is ToolForm.NONE else Fault.STRICT_NEEDS_CHOICE
+        )
+    _, (before, between, after), _, _ = _FORMS[form]
+    start = "start: tagged* TEXT" if many > 1 else "start: TEXT | tagged"
+    free = ["TEXT: /(.|\\n)*/", f"opened[lazy]: TEXT {_quoted(_TAG)}", "tagged: opened call"]
+    return _whole([start, *free], tools, before.removeprefix(_TAG), between, after)
+
+
+def _whole(
+    rules: list[str], tools: list[dict[str, Any]], before: str, between: str, after: str
+) -> str:
+    """Return `rules` with that of a call: one alternative for each tool."""
+    calls = " | ".join(f"call{at}" for at in range(len(tools)))
+    rules = ["%llguidance {}", *rules, f"call: {calls}"]
     grammars: list[dict[str, Any]] = []
     for at, tool in enumerate(tools):
         function = _function(tool)

@@ -79,7 +79,7 @@ async def _answers(
         async for answer in ticket:
             match answer:
                 case Started():
-                    exchange.prompt_tokens = answer.prompt_tokens
+                    exchange.started(answer.prompt_tokens)
                 case Delta():
                     exchange.said(answer.text)
                     yield answer.text
@@ -309,7 +309,7 @@ async def _asked(
         async for answer in ticket:
             match answer:
                 case Started():
-                    exchange.prompt_tokens = answer.prompt_tokens
+                    exchange.started(answer.prompt_tokens)
                 case Done() if question:
                     exchange.said(answer.text)
                     exchange.completion_tokens += answer.completion_tokens

@@ -35,7 +35,12 @@ def refused(kind, value) -> ApiError:
         ({"chat_template": "{{ 1 }}"}, "chat_template"),
         ({"chat_template_kwargs": {}}, "chat_template_kwargs"),
         ({"store": True}, "store"),
-        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "some"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice.name"),
+        ({"parallel_tool_calls": "yes"}, "parallel_tool_calls"),
+        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "text", "json_schema": {"schema": {}}}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format.schema"),
         ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
         ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"messages": [{"role": "user", "content": "x", "weight": 1}]}, "messages.0.weight"),
@@ -165,6 +170,54 @@ def test_other_routes():
     assert refused(EmbeddingRequest, {"model": "m", "input": "x", "dimensions": 3}).param == (
         "dimensions"
     )
-    assert refused(ResponsesRequest, {"model": "m", "input": "x", "tools": []}).param == "tools"
     asked = read(CompletionRequest, b'{"model":"m","prompt":[[1,2],[3]],"echo":false}')
     assert asked.prompt == [[1, 2], [3]]
+
+
+RESPONSES = {"model": "m", "input": "x"}
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"store": True}, "store"),
+        ({"background": True}, "background"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"include": ["file_search_call.results"]}, "include"),
+        ({"reasoning": {"effort": "high"}}, "reasoning"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
+        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format"),
+        ({"text": {"format": {"type": "text", "schema": {}}}}, "text.format"),
+        ({"text": {"format": {"type": "json_object", "strict": True}}}, "text.format"),
+        ({"input": [{"role": "tool", "content": "x"}]}, "input.0.role"),
+        ({"input": [{"type": "reasoning", "summary": []}]}, "input.0.summary"),
+        ({"input": [{"type": "function_call", "call_id": "c", "name": "f"}]}, "input.0.arguments"),
+    ],
+)
+def test_what_responses_cannot_do_is_named(more, param):
+    assert refused(ResponsesRequest, {**RESPONSES, **more}).param == param
+
+
+def test_what_a_client_was_given_can_be_sent_back():
+    item = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "status": "completed",
+        "content": [{"type": "output_text", "text": "a", "annotations": [], "logprobs": []}],
+        "phase": None,
+    }
+    call = {"type": "function_call", "id": "fc_1", "call_id": "c", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "c", "output": "4"}
+    asked = read(
+        ResponsesRequest, json.dumps({**RESPONSES, "input": [item, call, result]}).encode()
+    )
+    answer, called, told = (part.plain() for part in asked.input)
+    assert answer == {"role": "assistant", "content": "a"}
+    assert called["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+    assert told == {"role": "tool", "content": "4", "tool_call_id": "c"}
+    message = {"role": "assistant", "content": "a", "refusal": None, "annotations": None}
+    asked = read(ChatRequest, json.dumps({**CHAT, "messages": [message]}).encode())
+    assert asked.messages[0].plain() == {"role": "assistant", "content": "a"}

@@ -1,4 +1,4 @@
-"""Metrics, tool calls, listening, records: the small parts."""
+"""Metrics, listening, records: the small parts."""
 
 import grp
 import os
@@ -13,7 +13,6 @@ from pratique.serve.gateway.access import Key
 from pratique.serve.gateway.app import Settings
 from pratique.serve.gateway.exchange import Exchange
 from pratique.serve.gateway.metrics import Metrics, gateway_metrics
-from pratique.serve.gateway.tools import split_calls
 from pratique.serve.records import Records, TextLog
 from pratique.serve.server import Listen, bind, is_loopback, settings_for, url
 
@@ -37,27 +36,6 @@ def test_prometheus_text():
     with pytest.raises(KeyError):
         metrics.add("undeclared")
     assert gateway_metrics().render().count("# TYPE") == 15
-
-
-def test_calls_of_offered_tools_are_taken_out():
-    text = 'Sure. <tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
-    rest, calls = split_calls(text, frozenset({"f"}))
-    assert rest == "Sure."
-    assert calls[0]["function"] == {"name": "f", "arguments": '{"x": 1}'}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        '<tool_call>{"name": "g", "arguments": {}}</tool_call>',
-        '<tool_call>{"name": "f", "arguments": "rm -rf"}</tool_call>',
-        '<tool_call>{"name": "f", "name": "f"}</tool_call>',
-        "<tool_call>{</tool_call>",
-        '<tool_call>{"name": "f"',
-    ],
-)
-def test_what_is_not_a_call_of_an_offered_tool_stays_text(text):
-    assert split_calls(text, frozenset({"f"})) == (text, [])
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ class Gateway:
         metrics.add("pratique_prompt_tokens_total", exchange.prompt_tokens)
         metrics.add("pratique_completion_tokens_total", exchange.completion_tokens)
         metrics.observe("pratique_request_seconds", exchange.seconds, route=route)
-        if exchange.first_text is not None:
+        if exchange.first_token is not None:
             metrics.observe("pratique_first_token_seconds", exchange.seconds_to_first, route=route)
         if exchange.status == 200 and exchange.completion_tokens:
             self._proved_at = time.monotonic()

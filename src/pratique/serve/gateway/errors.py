@@ -124,6 +124,12 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
         "{schema}",
         "unsupported field '{schema}': this model's tokenizer cannot be held to a schema",
     ),
+    Fault.STRICT_NEEDS_CHOICE: (
+        400,
+        "unsupported_value",
+        "tools",
+        "field 'tools': with this template 'strict' needs a 'tool_choice' of 'required' or a name",
+    ),
     Fault.TOOL_FORM_UNKNOWN: (
         400,
         "unsupported_field",

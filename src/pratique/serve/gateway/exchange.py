@@ -25,7 +25,7 @@ class Exchange:
     completion_chars: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    first_text: float | None = None
+    first_token: float | None = None
     streamed: bool = False
     keeps_text: bool = False
     keeps_mark: bool = False
@@ -46,10 +46,14 @@ class Exchange:
         for text in texts:
             self.asked(text)
 
+    def started(self, prompt_tokens: int) -> None:
+        """Count a prompt that was computed: with that its first token was drawn."""
+        self.prompt_tokens += prompt_tokens
+        if self.first_token is None:
+            self.first_token = time.monotonic()
+
     def said(self, text: str) -> None:
         """Count a piece of the answer."""
-        if text and self.first_text is None:
-            self.first_text = time.monotonic()
         self.completion_chars += len(text)
         if self.keeps_text:
             self.answer.append(text)
@@ -61,8 +65,8 @@ class Exchange:
 
     @property
     def seconds_to_first(self) -> float:
-        """Time from arrival to the first text, 0 if there was none."""
-        return 0.0 if self.first_text is None else self.first_text - self.began
+        """Time from arrival to the first token, 0 if there was none."""
+        return 0.0 if self.first_token is None else self.first_token - self.began
 
 
 class Recorder(Protocol):

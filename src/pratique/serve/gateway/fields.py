@@ -259,7 +259,11 @@ def read(kind: type[M], data: bytes, *, depth: int = 64) -> M:
 def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     extra = [p for p in problems if p["type"] == "extra_forbidden"]
-    problem = (extra or problems)[0]
+    # Of what the members of a union say, the one that came furthest is about what the client meant.
+    problem = max(
+        extra or problems,
+        key=lambda p: (_path(kind, p["loc"]).count("."), p["type"] == "literal_error"),
+    )
     path = _path(kind, problem["loc"])
     if problem["type"] == "extra_forbidden":
         return ApiError(400, f"unsupported field '{path}'", param=path, code="unsupported_field")

@@ -1,8 +1,8 @@
 """What a request to /v1/responses may say: the stateless part of it."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from pratique.serve.gateway.fields import CalledFunction, Message, Said, TextPart, ToolCall
 from pratique.serve.gateway.fields_tools import NAME, Function, Tool
@@ -108,6 +108,15 @@ class TextFormat(BaseModel):
     description: str | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        named = self.model_fields_set - {"type"}
+        if (self.type == "json_schema") != (self.schema_ is not None):
+            raise ValueError("'schema' goes with the type 'json_schema', and only with it")
+        if named and self.type != "json_schema":
+            raise ValueError("this type has no name, description or strictness")
+        return self
 
     def schema_for_worker(self) -> dict[str, Any] | None:
         """Return the schema that constrains the answer, None for free text."""

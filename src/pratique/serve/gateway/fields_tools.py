@@ -1,8 +1,8 @@
 """What a request may say about tools and about the form of the answer."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 _ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
@@ -10,10 +10,7 @@ NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 class Function(BaseModel):
-    """A function that the model may call.
-
-    `strict` promises arguments of the schema; whether it can be kept depends on `tool_choice`.
-    """
+    """A function that the model may call. `strict`: only with arguments of its schema."""
 
     model_config = _STRICT
 
@@ -71,6 +68,12 @@ class ResponseFormat(BaseModel):
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None
+
+    @model_validator(mode="after")
+    def _belongs(self) -> Self:
+        if (self.type == "json_schema") != (self.json_schema is not None):
+            raise ValueError("'json_schema' goes with the type of that name, and only with it")
+        return self
 
     def schema_for_worker(self) -> dict[str, Any] | None:
         """Return the schema that constrains the answer, None for free text."""

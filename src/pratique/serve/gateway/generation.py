@@ -87,7 +87,7 @@ async def collect(gateway: Gateway, exchange: Exchange, question: Question) -> A
                 case Started():
                     answered.prompt_tokens = answer.prompt_tokens
                     answered.cached_tokens = answer.cached_tokens
-                    exchange.prompt_tokens += answer.prompt_tokens
+                    exchange.started(answer.prompt_tokens)
                 case Done():
                     answered.choices.append(choice_of(answer))
                     _count(exchange, answer)
@@ -129,7 +129,7 @@ async def stream(
     except BaseException:
         ticket.close()
         raise
-    exchange.prompt_tokens = first.prompt_tokens
+    exchange.started(first.prompt_tokens)
     exchange.streamed = True
     return EventStream(
         _events(gateway, exchange, answers, question, shape),

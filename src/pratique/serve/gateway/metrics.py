@@ -100,7 +100,7 @@ def gateway_metrics() -> Metrics:
         ("prompt_tokens_total", "counter", "Prompt tokens computed"),
         ("completion_tokens_total", "counter", "Tokens generated"),
         ("request_seconds", "histogram", "Time from the request's arrival to its last byte"),
-        ("first_token_seconds", "histogram", "Time from the request's arrival to its first text"),
+        ("first_token_seconds", "histogram", "Time from the request's arrival to its first token"),
         ("requests_in_flight", "gauge", "Requests that have not been answered in full"),
         ("batch_size", "gauge", "Sequences that run together"),
         ("requests_waiting", "gauge", "Requests whose prompt has not been computed"),

@@ -39,6 +39,7 @@ class _Calls:
 
     tools: tuple[dict[str, Any], ...] = ()
     must: tuple[str, ...] = ()
+    may: tuple[str, ...] = ()
     several: bool = True
 
 
@@ -64,9 +65,10 @@ def of_chat(asked: ChatRequest) -> Question:
         ignore_eos=bool(asked.ignore_eos),
         schema=schema,
         must_call=calls.must,
+        may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "tools" if calls.must else "response_format", calls.several)
+    return Question(request, "tools" if calls.tools else "response_format", calls.several)
 
 
 def of_completion(asked: CompletionRequest) -> list[Question]:
@@ -120,9 +122,10 @@ def of_responses(asked: ResponsesRequest) -> Question:
         stream=bool(asked.stream),
         schema=schema,
         must_call=calls.must,
+        may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "tools" if calls.must else "text.format", calls.several)
+    return Question(request, "tools" if calls.tools else "text.format", calls.several)
 
 
 def _calls(
@@ -146,15 +149,11 @@ def _calls(
     if named is not None and named not in names:
         raise _wrong("tool_choice", "field 'tool_choice': names a function that is not offered")
     must = (named,) if named is not None else tuple(names) if choice == "required" else ()
-    if not must and any(tool.function.strict for tool in tools):
-        # Arguments are held to the schema where a call is certain; here the model may also talk.
-        raise _wrong(
-            "tools",
-            "field 'tools': 'strict' needs 'tool_choice' to be 'required' or to name a function",
-            code="unsupported_value",
-        )
+    held = not must and any(tool.function.strict for tool in tools)
     several = parallel is not False and named is None
-    return _Calls(tuple(tool.plain() for tool in tools), must, several)
+    return _Calls(
+        tuple(tool.plain() for tool in tools), must, tuple(names) if held else (), several
+    )
 
 
 def _only_one(schema: object, calls: _Calls, field: str) -> None:

@@ -1,0 +1,85 @@
+"""Calls in a model's text: found in the template's form, never invented, never lost."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.core.wire import ToolForm
+from pratique.serve.gateway.tools import Held, Reading
+
+TAGGED = Reading(frozenset({"f"}), ToolForm.TAGGED)
+BARE = Reading(frozenset({"f"}), ToolForm.BARE)
+LISTED = Reading(frozenset({"f"}), ToolForm.LISTED)
+CALL = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
+
+
+def test_calls_of_offered_tools_are_taken_out():
+    rest, calls = TAGGED.split(f"Sure. {CALL}\n{CALL}")
+    assert rest == "Sure."
+    assert [(call.name, call.arguments) for call in calls] == [("f", '{"x": 1}')] * 2
+    assert len({call.id for call in calls}) == 2
+    assert len(Reading(frozenset({"f"}), ToolForm.TAGGED, several=False).split(CALL * 2)[1]) == 1
+
+
+def test_the_other_forms():
+    rest, (call,) = BARE.split(' {"name": "f", "parameters": {"x": "}"}} ')
+    assert (rest, call.arguments) == ("", '{"x": "}"}')
+    rest, calls = LISTED.split('[{"name": "f", "arguments": {}}, {"name": "f", "arguments": {}}]')
+    assert (rest, len(calls)) == ("", 2)
+
+
+def test_what_closes_a_call_may_stand_in_its_arguments():
+    value = {"name": "f", "arguments": {"x": "}</tool_call> {"}}
+    (call,) = TAGGED.split(f"<tool_call>{json.dumps(value)}</tool_call>")[1]
+    assert json.loads(call.arguments) == value["arguments"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>{"name": "g", "arguments": {}}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": "rm -rf"}</tool_call>',
+        '<tool_call>{"name": "f", "arguments": {"x": NaN}}</tool_call>',
+        '<tool_call>{"name": ["f"]}</tool_call>',
+        "<tool_call>{</tool_call>",
+        '<tool_call>{"name": "f"',
+        '<tool_call>{"name": "f"} and more</tool_call>',
+        "<tool_call>" + "[" * 100_000,
+        "<tool_call>" * 1000,
+    ],
+)
+def test_what_is_not_a_call_of_an_offered_tool_stays_text(text):
+    assert TAGGED.split(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"name": "g", "parameters": {}}', '{"name": "f", "parameters": {}} and', "{}", "", "f",
+     '[{"name": "f", "parameters": {}}, {"name": "g", "parameters": {}}]'],
+)  # fmt: skip
+def test_a_bare_answer_is_a_call_only_as_a_whole(text):
+    assert BARE.split(text) == (text, [])
+
+
+def test_without_tools_nothing_is_looked_for():
+    assert Reading(frozenset(), ToolForm.TAGGED).split(CALL) == (CALL, [])
+
+
+@given(
+    st.lists(st.sampled_from([CALL, "<tool", "_call>", "a <b> ", "é", "{", "\n"]), max_size=8),
+    st.integers(1, 7),
+    st.sampled_from([TAGGED, BARE, LISTED]),
+)
+def test_a_stream_says_what_the_whole_says(parts, size, reading):
+    whole = "".join(parts)
+    held = Held(reading)
+    pieces = [held.push(whole[at : at + size]) for at in range(0, len(whole), size)]
+    sent = "".join(pieces)
+    last, calls = held.finish("")
+    text, wanted = reading.split(whole)
+    assert [(c.name, c.arguments) for c in calls] == [(c.name, c.arguments) for c in wanted]
+    assert (sent + last).split() == text.split() or not calls
+    if not calls:
+        assert sent + last == whole
