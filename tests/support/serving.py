@@ -174,6 +174,19 @@ class Notes:
         self.served_.append((exchange, rung))
 
 
+_TOOLS_PLACE = (
+    '{%- if tools %}{{ "<|system|>" }}{% for t in tools %}{{ t.function.name }}{% endfor %}'
+    '<tool_call>{"name": …, "arguments": …}</tool_call>{{ "<|end|>" }}{% endif -%}'
+)
+
+
+def with_tools(directory: Path) -> Path:
+    """Give a model's template a place for tools."""
+    template = directory / "chat_template.jinja"
+    template.write_text(_TOOLS_PLACE + template.read_text(encoding="utf-8"), encoding="utf-8")
+    return directory
+
+
 def limits_for(**changes: int) -> Limits:
     """Return small limits."""
     return Limits(
