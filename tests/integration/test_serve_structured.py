@@ -8,7 +8,7 @@ import httpx
 import jsonschema
 import openai
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tests.support import models
 from tests.support.serving import Served, limits_for, serving, with_tools
@@ -19,12 +19,16 @@ MESSAGES: Any = [{"role": "user", "content": "Is this model online?"}]
 class Place(BaseModel):
     """What the client parses."""
 
+    model_config = ConfigDict(extra="forbid")
+
     side: Literal["port", "starboard"]
     free: bool
 
 
 class Berth(BaseModel):
     """Another of them, with a definition of its own."""
+
+    model_config = ConfigDict(extra="forbid")
 
     place: Place
     number: int = Field(ge=0, le=99)

@@ -19,11 +19,11 @@ from pratique.core.wire import Fault, Generate, ToolForm
 from pratique.jobs.worker_schema import SchemaRefused, check_schema
 from pratique.jobs.worker_vocabulary import Vocabulary
 
-# Space between JSON's tokens: enough for indentation, no room to ramble.
+# Between JSON's tokens one space, or a new line with its indentation: no room to ramble.
 _OPTIONS: Final[Any] = {  # llguidance.JsonCompileOptions, which exists for type checkers alone
     "lenient": False,
     "coerce_one_of": False,
-    "whitespace_pattern": r"[ \n]{1,40}",
+    "whitespace_pattern": r"( |\n {0,20})",
 }
 _MOST_CALLS: Final = 16
 _LISTED: Final = "[TOOL_CALLS]"

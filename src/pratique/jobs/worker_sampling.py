@@ -263,6 +263,6 @@ def _block_race(drawer: Drawer, weights: Floats, sums: Floats) -> int:
 def _race(drawer: Drawer, weights: NDArray[np.floating]) -> int:
     """The first arrival among exponential clocks with these rates: index i with weight_i/sum."""
     noise = drawer.rng.standard_exponential(len(weights), dtype=np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         times = np.where(weights > 0, noise / weights, np.inf)
     return int(times.argmin())
