@@ -135,6 +135,54 @@ def test_keys_open_and_are_limited(directory, tmp_path):
     assert {e.caller for e, _ in served.notes.served_ if e.status == 200} == {"ann"}
 
 
+def test_tokens_are_limited_by_key_and_the_wait_is_named(directory, tmp_path):
+    secrets, path = {}, tmp_path / "keys.toml"
+    lines = []
+    for name in ("ann", "ben"):
+        secrets[name], more = new_key(name)
+        lines.append(more + "tokens_per_minute = 10\n")
+    path.write_text("\n".join(lines))
+    with fake(directory, keys=read_keys(path)) as served:
+
+        def post(name: str) -> httpx.Response:
+            return httpx.post(
+                f"{served.url}/v1/completions", json={"model": "tiny", "prompt": "a"},
+                headers={"Authorization": f"Bearer {secrets[name]}"},
+            )  # fmt: skip
+
+        # an answer of the worker in miniature uses six tokens: the second goes into debt
+        assert [post("ann").status_code for _ in range(3)] == [200, 200, 429]
+        refused = post("ann")
+        assert refused.json()["error"]["type"] == "rate_limit_error"
+        assert int(refused.headers["retry-after"]) >= 1
+        assert post("ben").status_code == 200
+
+
+def test_metrics_say_what_happened(directory):
+    with fake(directory) as served:
+        post, body = f"{served.url}/v1/completions", {"model": "tiny", "prompt": "a"}
+        assert httpx.post(post, json=body).status_code == 200
+        assert httpx.post(post, json={**body, "model": "x"}).status_code == 404
+        lines = httpx.get(f"{served.url}/metrics").text.splitlines()
+    route = 'route="/v1/completions"'
+    for line in (
+        f'pratique_requests_total{{{route},status="200"}} 1',
+        'pratique_refusals_total{code="model_not_found"} 1',
+        "pratique_prompt_tokens_total 3",
+        "pratique_completion_tokens_total 3",
+        f"pratique_first_token_seconds_count{{{route}}} 1",  # of a whole answer too
+        f"pratique_request_seconds_count{{{route}}} 2",
+        "pratique_requests_in_flight 0",
+        "pratique_requests_waiting 0",
+        "pratique_batch_size 0",
+        'pratique_rung{rung="auto"} 1',
+        "pratique_worker_restarts_total 0",
+        "pratique_ready 1",
+    ):
+        assert line in lines
+    assert any(line.startswith("pratique_worker_resident_bytes ") for line in lines)
+
+
 def test_a_unix_socket(directory, tmp_path):
     path = tmp_path / "serve.sock"
     with fake(directory, listen=Listen(unix=path)) as served:

@@ -1,6 +1,7 @@
 """The built-in sample from admission to the last request, by command line, in the strict lock."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -125,9 +126,15 @@ def test_it_answers_whole_and_streamed(client):
         ("/v1/chat/completions", {**ASKED, "chat_template": "{{ 1 }}"}, 400, "unsupported_field"),
         (
             "/v1/chat/completions",
-            {**ASKED, "response_format": {"type": "json_object"}},
+            {
+                **ASKED,
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": {"type": "array", "uniqueItems": True}},
+                },
+            },
             400,
-            None,
+            "unsupported_schema",
         ),
     ],
 )
@@ -136,7 +143,21 @@ def test_what_it_does_not_do_is_said(served, path, body, status, code):
     assert answer.status_code == status
     error = answer.json()["error"]
     assert error["message"]
-    assert code is None or error["code"] == code
+    assert error["code"] == code
+
+
+def test_a_schema_is_kept_to_in_the_lock(client):
+    schema = {
+        "type": "object",
+        "properties": {"sure": {"type": "boolean"}, "why": {"type": "string", "maxLength": 20}},
+        "required": ["sure", "why"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    done = client.chat.completions.create(**{**ASKED, "max_tokens": 200}, response_format=form)
+    value = json.loads(done.choices[0].message.content)
+    assert set(value) == {"sure", "why"}
+    assert len(value["why"]) <= 20
 
 
 def test_health_and_metrics(served):

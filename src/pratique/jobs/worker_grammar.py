@@ -93,6 +93,7 @@ class Grammars:
         self._form = form
         self._free = threading.Semaphore(most)
         self._vocabulary: Vocabulary | None = None
+        self._hopeless = False
 
     def masks(self, request: Generate) -> tuple[GrammarMask, ...]:
         """Return a mask for each choice of `request`. Waits while too many grammars are in use.
@@ -114,13 +115,13 @@ class Grammars:
 
     def _known(self) -> Vocabulary:
         """The vocabulary, worked out when it is first needed."""
-        from pratique.jobs.worker_vocabulary import NotByText
-
-        if self._vocabulary is None:
+        if self._vocabulary is None and not self._hopeless:
             try:
                 self._vocabulary = Vocabulary(self._tokenizer, rows=self._rows, ends=self._ends)
-            except NotByText as error:
-                raise SchemaRefused(Fault.SCHEMA_UNSUPPORTED_HERE) from error
+            except Exception:  # noqa: BLE001 - NotByText, or a tokenizer that is not as the library expects
+                self._hopeless = True
+        if self._vocabulary is None:
+            raise SchemaRefused(Fault.SCHEMA_UNSUPPORTED_HERE)
         return self._vocabulary
 
     def _grammar(self, request: Generate, vocabulary: Vocabulary) -> str:

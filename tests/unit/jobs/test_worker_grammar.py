@@ -29,7 +29,6 @@ from pratique.jobs.worker_grammar import Grammars
 from pratique.jobs.worker_schema import SchemaRefused
 from pratique.jobs.worker_vocabulary import NotByText, Vocabulary
 from tests.support import model_tokenizers
-from tests.support.serving import limits_for
 from tests.unit.jobs.test_worker_engine import engine_for
 
 POINT = {
@@ -307,12 +306,28 @@ def test_a_call_that_must_come_comes(loaded, heard, must):
     arguments_are_right(value, "arguments")
 
 
-def test_several_calls_only_where_they_are_wanted(loaded, heard):
-    requests = [call_of(at, must_call=("stop_2.x",), several_calls=at > 20) for at in range(1, 41)]
-    found = run(loaded("llama")[0], heard, *requests, limits=limits_for(kv_tokens=100_000, rows=40))
-    counts = {number: done.text.count("<tool_call>") for (number, _), done in found.items()}
-    assert {counts[number] for number in range(1, 21)} == {1}
-    assert max(counts.values()) > 1
+def test_several_calls_only_where_they_are_wanted(loaded):
+    model = loaded("llama")[0]
+    grammars = grammars_for(model)
+    counts: dict[bool, set[int]] = {True: set(), False: set()}
+    for seed, several in itertools.product(range(20), (True, False)):
+        (mask,) = grammars.masks(call_of(must_call=("stop_2.x",), several_calls=several))
+        text = walk(mask, model.tokenizer, model.vocabulary, seed)
+        counts[several].add(text.count('{"name": '))
+    assert counts[False] == {1}
+    assert max(counts[True]) > 1
+
+
+def walk(mask: Any, tokenizer: Any, rows: int, seed: int) -> str:
+    """Draw any token that is allowed until the answer is complete."""
+    rng = np.random.default_rng(seed)
+    ids: list[int] = []
+    while (token := int(rng.choice(np.flatnonzero(mask.allowed(rows))))) != 1:
+        ids.append(token)
+        if mask.accept(token):
+            break
+        assert not mask.failed
+    return str(tokenizer.decode(ids, skip_special_tokens=True))
 
 
 def test_the_bare_form(loaded, heard):
@@ -400,9 +415,9 @@ def test_tokens_are_the_bytes_that_the_decoder_gives(tmp_path, kind):
     ids = tokenizer.encode(text, add_special_tokens=False)
     assert vocabulary.tokenizer.decode_bytes(ids) == text.encode()
     for token in range(6):
-        assert vocabulary.tokenizer.decode_bytes([token]) in {b"", b"[%d]" % token} or (
-            vocabulary.tokenizer.is_special_token(token)
-        )
+        assert vocabulary.tokenizer.decode_bytes([token]) in {
+            b"", b"[%d]" % token, b"<[%d]>" % token,
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
@@ -413,6 +428,19 @@ def test_tokens_without_certain_text_hold_no_grammar(tmp_path, kind):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     with pytest.raises(NotByText):
         Vocabulary(tokenizer, rows=rows, ends=frozenset({1}))
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_a_model_of_such_a_tokenizer_says_so_each_time(tmp_path, kind):
+    import transformers
+
+    rows = model_tokenizers.write_tokenizer(tmp_path, kind)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    grammars = Grammars(tokenizer, rows=rows, ends=frozenset({1}), form=ToolForm.TAGGED, most=1)
+    for request in (asked(1), asked(2), call_of(3)):
+        with pytest.raises(SchemaRefused) as caught:
+            grammars.masks(request)
+        assert caught.value.fault is Fault.SCHEMA_UNSUPPORTED_HERE
 
 
 # --- any schema -------------------------------------------------------------------------------
