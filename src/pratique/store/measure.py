@@ -22,7 +22,8 @@ from pratique.errors import StorageError
 
 BLOCK_BYTES: Final = 256 * 1024
 """Stays in a core's own cache between one digest and the next."""
-AHEAD_BYTES: Final = 2**20
+AHEAD_BYTES: Final = 2 * 2**20
+"""What one thread hands to the other at a time: fewer handovers, and still in the cores' shared cache."""
 LARGE_BYTES: Final = 8 * 2**20
 _BATCH_FILES: Final = 128
 
