@@ -120,18 +120,20 @@ def admit(
 
 def _pass_the_gate(gate: Gate, document: BundleDocument, content: StoredContent) -> None:
     """Judge what is stored. Raises unless the verdict is PASSED and speaks of these very files."""
+    stored = model_manifest(document)  # as step 4 hashed it and step 5 compared it
     verdict = gate.judge(
         Candidate(
             name=document.name,
             root=content.root / MODEL,
             repo=document.source.repo,
             commit=document.source.commit,
+            measured=stored,
         ),
         Stage.CONTENT,
     )
     match verdict.state:
         case VerdictState.PASSED:
-            if verdict.subject.digest != model_manifest(document).digest:
+            if verdict.subject.digest != stored.digest:
                 raise RuntimeError("the gate judged other files than the stored ones")
         case VerdictState.NEEDS_APPROVAL:
             raise ApprovalNeeded(

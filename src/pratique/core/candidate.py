@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pratique.core.findings import Verdict
 from pratique.core.ids import CommitSha, RepoId
+from pratique.core.manifest import Manifest
 from pratique.core.stages import Stage
 
 
@@ -47,7 +48,9 @@ class Candidate:
     are: `listing` then names all of them (None: whatever a walk of `root` finds), and `heads` holds,
     under the same paths, the first bytes of files that are not here whole. `hub` carries what the
     server said of the repository (licence tag, library, its own scan), as plain values. `reference`
-    is the directory of an admitted base model to compare the tokenizer with.
+    is the directory of an admitted base model to compare the tokenizer with. `measured` is what the
+    caller found itself while it wrote `root`, to which nobody else can write: the gate then hashes
+    only what it parses, and refuses if anything else lies there. None: the gate hashes everything.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Candidate:
     heads: Path | None = None
     hub: dict[str, object] = field(default_factory=dict)
     reference: Path | None = None
+    measured: Manifest | None = None
 
 
 class Gate(Protocol):

@@ -23,6 +23,7 @@ from pratique.attest.commit_proof import (
 from pratique.core.candidate import Candidate, Gate, Listed
 from pratique.core.findings import Verdict, VerdictState
 from pratique.core.ids import RelPath, RepoId, shown
+from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress, Quiet
 from pratique.core.snapshot import Proof, Snapshot
@@ -190,6 +191,7 @@ class _Take:
                 listing=listing,
                 heads=self._space.heads,
                 hub=pinned.info.claims,
+                measured=self._measured() if stage is Stage.CONTENT else None,
             ),
             stage,
         )
@@ -198,6 +200,10 @@ class _Take:
             if stage < Stage.CONTENT and verdict.state is VerdictState.FAILED:
                 self._space.discard()  # nothing of it is worth keeping, and nobody can allow it
             raise gate_answer(verdict, stage, self._space.model)
+
+    def _measured(self) -> Manifest:
+        """What was hashed while it arrived, in this run: the gate need not hash it again."""
+        return Manifest.of(FileEntry(p, a.wanted.size, a.sha256) for p, a in self._arrived.items())
 
     def _bring(self, files: Sequence[Wanted], stage: Stage) -> None:
         self._fetch.progress.begin(_WORDS[stage], sum(file.size for file in files))

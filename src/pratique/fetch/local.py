@@ -235,9 +235,10 @@ class LocalFetch:
             copies = dict(
                 pool.map(lambda path: (path, self._copy(source, path, space)), sorted(wanted))
             )
-        verdicts.append((Stage.CONTENT, self._judge(source, space, Stage.CONTENT, listing)))
-        pinned = self._prove(source, copies)
         manifest = Manifest.of(FileEntry(p, c.size, c.sha256) for p, c in copies.items())
+        judged = self._judge(source, space, Stage.CONTENT, listing, measured=manifest)
+        verdicts.append((Stage.CONTENT, judged))
+        pinned = self._prove(source, copies)
         record = LocalRecord(
             kind="hf-cache" if source.kind == "hf-cache" else "local",
             requested=source.requested,
@@ -267,7 +268,13 @@ class LocalFetch:
         return quarantine_dir(self.home) / f"{source.name}@{manifest.digest}"
 
     def _judge(
-        self, source: LocalSource, space: Workspace, stage: Stage, listing: tuple[Listed, ...]
+        self,
+        source: LocalSource,
+        space: Workspace,
+        stage: Stage,
+        listing: tuple[Listed, ...],
+        *,
+        measured: Manifest | None = None,
     ) -> Verdict:
         candidate = Candidate(
             name=source.name,
@@ -275,6 +282,7 @@ class LocalFetch:
             repo=source.repo,
             commit=source.commit,
             listing=listing,
+            measured=measured,
         )
         self.progress.begin("vetting", 0)
         verdict = self.gate.judge(candidate, stage)

@@ -4,12 +4,9 @@ The signer is asked for only after the gate has answered and the commit proof wa
 that no key is in memory while hostile bytes are parsed.
 """
 
-import contextlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
@@ -18,6 +15,7 @@ from typing import Final
 
 from pratique.admit.commit import prove_commit
 from pratique.admit.shape import MAX_SUMS_BYTES, look_at, read_unsigned
+from pratique.admit.verify import wanted_digests
 from pratique.attest.keys import Signer
 from pratique.attest.sign import SignsStatements
 from pratique.core.bundle import (
@@ -44,11 +42,11 @@ from pratique.evidence.sarif import sarif_json
 from pratique.evidence.sbom import mlbom
 from pratique.evidence.verdict import verdict_json
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
+from pratique.seal.intake import Taken, take_in
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
-from pratique.seal.staging import refuse_existing
+from pratique.seal.staging import private_folder, refuse_existing
 from pratique.seal.variants import Conversion, MadeVariant
-from pratique.store import disk
-from pratique.store.quarantine import hash_tree, open_snapshot, read_document
+from pratique.store.quarantine import hash_tree, read_document
 from pratique.vet.roles import Role, role_of
 
 VERIFIER: Final = "offline_verifier.py"
@@ -100,11 +98,15 @@ def vet_and_seal(
         SealError: no usable key, the target exists, or a file changed meanwhile.
         VerificationRefused: the snapshot's commit proof does not hold.
     """
-    snapshot = open_snapshot(request.snapshot)
-    target = _target(request.output, snapshot)
-    refuse_existing(target)  # before minutes are spent on vetting; `seal` looks again
-    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_clock(snapshot))
-    with _variants(sealing, request.variants, gate, on_verdict, near=target.parent) as made:
+    near = _folder(request.output)
+    if request.output is not None and not _is_folder(request.output):
+        refuse_existing(request.output.absolute())  # before minutes are spent on copying
+    with private_folder(near) as folder:
+        taken = take_in(request.snapshot, folder, wanted_digests(request.policy), progress=progress)
+        target = _target(request.output, taken.snapshot)
+        refuse_existing(target)  # before they are spent on vetting; `seal` looks again
+        sealing = _sealing(request, taken, gate, on_verdict, clock=_clock(taken.snapshot))
+        made = _variants(sealing, request.variants, gate, on_verdict, folder)
         # The signer is asked for when everything foreign has been read.
         return seal(replace(sealing, variants=made), signer(), target, progress=progress)
 
@@ -122,11 +124,13 @@ def check_reproducible(
     Raises SealError naming the first file that differs, is missing or is extra.
     """
     document = _document_of(bundle)
-    taken = _time(document.taken_at)
-    snapshot = open_snapshot(request.snapshot, now=taken)
-    sealing = _sealing(request, snapshot, gate, on_verdict, clock=_time(document.created))
+    wanted = wanted_digests(request.policy)
+    # Nothing is signed, so nothing is copied: the bytes are judged and hashed where they lie.
+    taken = take_in(request.snapshot, None, wanted, now=_time(document.taken_at), progress=progress)
+    sealing = _sealing(request, taken, gate, on_verdict, clock=_time(document.created))
     names = tuple(name for name in VARIANT_NAMES if name in {v.name for v in document.variants})
-    with _variants(sealing, names, gate, on_verdict, near=None) as made:
+    with private_folder(None) as folder:
+        made = _variants(sealing, names, gate, on_verdict, folder)
         expected = recompute(replace(sealing, variants=made), progress=progress)
     found = {f.path: f.sha256 for f in hash_tree(bundle / PAYLOAD)}
     sums = parse_sha256sums(read_unsigned(bundle / PAYLOAD, SUMS, MAX_SUMS_BYTES))
@@ -138,16 +142,17 @@ def check_reproducible(
 
 def _sealing(
     request: SealRequest,
-    snapshot: Snapshot,
+    taken: Taken,
     gate: Gate,
     on_verdict: Callable[[Verdict], None],
     *,
     clock: datetime,
 ) -> Sealing:
     """Prove, judge and gather evidence. Raises unless the verdict is PASSED."""
+    snapshot = taken.snapshot
     absent = _absent(snapshot)
     if snapshot.proof is Proof.VERIFIED:
-        _prove_again(snapshot, absent, request.policy)
+        _prove_again(taken, absent, request.policy)
     elif snapshot.proof is Proof.NONE and request.policy.fetch.commit_proof == "required":
         raise VerificationRefused(
             f"{snapshot.label} has no commit proof, which the policy requires",
@@ -168,38 +173,28 @@ def _sealing(
         evidence=_evidence(snapshot, verdict, clock),
         left_behind=unneeded(snapshot.manifest),
         absent=absent,
+        taken=taken.files,
     )
 
 
-@contextlib.contextmanager
 def _variants(
     sealing: Sealing,
     names: tuple[VariantName, ...],
     gate: Gate,
     on_verdict: Callable[[Verdict], None],
-    *,
-    near: Path | None,
-) -> Iterator[tuple[MadeVariant, ...]]:
-    """Make the variants in a folder below `near` (None: the system's) that is gone afterwards."""
-    if not names:
-        yield ()
-        return
+    folder: Path,
+) -> tuple[MadeVariant, ...]:
+    """Make the variants below our private `folder`."""
     conversion = Conversion(
         vetted=sealing.vetted,
         policy=sealing.policy,
         gate=gate,
         left_behind=frozenset(sealing.left_behind),
+        wanted=sealing.wanted,
         on_verdict=on_verdict,
     )
-    with disk.storing(str(near or tempfile.gettempdir())):
-        if near is not None:
-            near.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".pratique-variants-", dir=near))
-    try:
-        wanted = [name for name in VARIANT_NAMES if name in names]  # each once, in one order
-        yield tuple(conversion.make(name, folder) for name in wanted)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    wanted = [name for name in VARIANT_NAMES if name in names]  # each once, in one order
+    return tuple(conversion.make(name, folder) for name in wanted)
 
 
 def _candidate(snapshot: Snapshot) -> Candidate:
@@ -208,6 +203,7 @@ def _candidate(snapshot: Snapshot) -> Candidate:
         root=snapshot.model_dir,
         repo=snapshot.source.repo,
         commit=snapshot.source.commit,
+        measured=snapshot.manifest,
     )
 
 
@@ -256,15 +252,16 @@ def unneeded(manifest: Manifest) -> dict[RelPath, str]:
     return reasons
 
 
-def _prove_again(snapshot: Snapshot, absent: tuple[AbsentFile, ...], policy: Policy) -> None:
+def _prove_again(taken: Taken, absent: tuple[AbsentFile, ...], policy: Policy) -> None:
     """The snapshot says that its proof was verified; nobody takes its word for it."""
+    snapshot = taken.snapshot
     provenance, commit = snapshot.provenance_dir, snapshot.source.commit
     if provenance is None or commit is None:
         raise FormatError(
             f"{snapshot.label} claims a commit proof but has none", hint="fetch it again"
         )
     objects = {
-        file.path: file.sha256 for file in hash_tree(provenance) if file.path.startswith("git/")
+        file.path: file.sha256 for file in taken.files[provenance] if file.path.startswith("git/")
     }
     prove_commit(
         provenance,
@@ -297,11 +294,20 @@ def _clock(snapshot: Snapshot) -> datetime:
     return datetime.fromtimestamp(int(text), UTC)
 
 
-def _target(output: Path | None, snapshot: Snapshot) -> Path:
+def _folder(output: Path | None) -> Path:
+    """Where the bundle goes."""
     if output is None:
-        return label_path(snapshot.label, Path.cwd())
-    if output.is_dir() and output.suffix != SUFFIX:
-        return label_path(snapshot.label, output)
+        return Path.cwd()
+    return output.absolute() if _is_folder(output) else output.absolute().parent
+
+
+def _is_folder(output: Path) -> bool:
+    return output.is_dir() and output.suffix != SUFFIX
+
+
+def _target(output: Path | None, snapshot: Snapshot) -> Path:
+    if output is None or _is_folder(output):
+        return label_path(snapshot.label, _folder(output))
     return output.absolute()
 
 

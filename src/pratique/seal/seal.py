@@ -1,8 +1,8 @@
 """VettedSnapshot → SealedBundle: a bundle under its final name is whole, signed and on the disk.
 
 1. a staging folder beside the target, ours alone;
-2. copy while hashing: one read gives SHA-256 and chunk digests; what differs from the vetted digest
-   is refused;
+2. what was taken in (`intake`) is moved there with the digests measured then; anything else is
+   copied while being hashed, and refused if it differs from the vetted digest;
 3. evidence, then `bundle.json`, then `SHA256SUMS`, whose digest is the bundle's id;
 4. the signature, over digests only: nothing of the model is parsed in this process;
 5. everything flushed, then one rename.
@@ -15,8 +15,8 @@ bytes, signatures aside.
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -77,7 +77,8 @@ class Sealing:
 
     `left_behind` maps paths that nothing loads to the reason for not carrying them; `absent` lists
     paths of the commit that were never fetched. `clock` is written as the bundle's time. `variants`
-    are copies that the gate passed; their files must stay until the bundle is written.
+    are copies that the gate passed; their files must stay until the bundle is written. `taken` is
+    what was measured when the snapshot was taken in, by folder: those files are moved, not copied.
     """
 
     vetted: VettedSnapshot
@@ -87,6 +88,7 @@ class Sealing:
     left_behind: Mapping[RelPath, str]
     absent: tuple[AbsentFile, ...] = ()
     variants: tuple[MadeVariant, ...] = ()
+    taken: Mapping[Path, Sequence[Measured]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.policy.digest != self.vetted.verdict.policy.digest:
@@ -140,7 +142,9 @@ def recompute(sealing: Sealing, *, progress: Progress | None = None) -> Mapping[
 
 
 def _plan(sealing: Sealing) -> Plan:
-    return plan_payload(sealing.vetted, sealing.evidence, sealing.left_behind, sealing.variants)
+    return plan_payload(
+        sealing.vetted, sealing.evidence, sealing.left_behind, sealing.variants, sealing.taken
+    )
 
 
 def label_path(sealing_label: str, folder: Path) -> Path:
@@ -151,14 +155,15 @@ def label_path(sealing_label: str, folder: Path) -> Path:
 def _fill(
     sealing: Sealing, plan: Plan, payload: Path | None, progress: Progress | None
 ) -> tuple[BundleDocument, bytes]:
-    """Copy (or only read) all files; return the document about them, and SHA256SUMS."""
+    """Move or copy (or only read) all files; return the document about them, and SHA256SUMS."""
     by_path = {item.path: item for item in plan.carried}
 
     def work(path: RelPath, *, ahead: bool) -> Measured:
         return _carry(by_path[path], sealing.wanted, payload, progress, ahead=ahead)
 
-    sizes = [(item.path, _size(item)) for item in plan.carried]
+    sizes = [(item.path, _size(item)) for item in plan.carried if item.found is None]
     found = measure_all(sizes, work, progress=progress, what="sealing")
+    found += [_move(item, item.found, payload) for item in plan.carried if item.found is not None]
     found += [_write(path, data, sealing.wanted, payload) for path, data in plan.written.items()]
     document = _document(sealing, plan, found)
     entries = [(file.path, file.sha256) for file in document.files]
@@ -226,6 +231,18 @@ def _signed_files(
 def _size(item: Carried) -> int:
     with tree.opened_folder(item.root) as root, tree.opened(root, item.origin) as descriptor:
         return os.fstat(descriptor).st_size
+
+
+def _move(item: Carried, found: Measured, payload: Path | None) -> Measured:
+    """Put a file that was hashed as it came into our private folder in its place."""
+    if item.digest not in {None, found.sha256}:
+        raise RuntimeError("the verdict is about other bytes than those that were taken in")
+    if payload is not None:
+        with disk.storing(shown(item.path)):
+            place = item.root / item.origin
+            place.chmod(disk.FILE_MODE)  # who wrote it decides nothing about the bundle
+            place.rename(payload / item.path)
+    return replace(found, path=item.path)
 
 
 def _carry(

@@ -2,11 +2,16 @@
 
 import contextlib
 import errno
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from pratique.errors import SealError
 from pratique.store import disk
+
+_PRIVATE: Final = ".pratique-sealing-"
 
 
 @contextlib.contextmanager
@@ -30,6 +35,42 @@ def staging_for(target: Path) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):
                 disk.remove_tree(folder)
+
+
+@contextlib.contextmanager
+def private_folder(near: Path | None) -> Iterator[Path]:
+    """Yield an empty folder below `near` (None: the system's) that nobody else can enter.
+
+    Removed on the way out. What killed processes left there is removed first.
+    """
+    place = near or Path(tempfile.gettempdir())
+    with disk.storing(str(place)), contextlib.ExitStack() as held:
+        place.mkdir(parents=True, exist_ok=True)
+        _sweep(place)
+        while True:  # until it is locked before anybody has swept it away
+            folder = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=place))
+            lock = contextlib.ExitStack()
+            with contextlib.suppress(FileNotFoundError):
+                lock.enter_context(disk.opened_lock(folder))
+            if folder.is_dir():
+                held.push(lock)
+                break
+            lock.close()
+        kept = held.pop_all()
+    with kept:
+        try:
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                disk.remove_tree(folder)
+
+
+def _sweep(place: Path) -> None:
+    for left in place.glob(f"{_PRIVATE}*"):
+        with contextlib.suppress(OSError):
+            if left.lstat().st_uid == os.geteuid():
+                with disk.opened_lock(left, wait=False):
+                    disk.remove_tree(left)
 
 
 def refuse_existing(target: Path) -> None:

@@ -39,8 +39,9 @@ from pratique.core.variants import (
 from pratique.errors import ApprovalNeeded, SealError, VettingRefused
 from pratique.fit import read_shape
 from pratique.formats import json_strict
-from pratique.store import disk
-from pratique.store.quarantine import hash_tree
+from pratique.seal.intake import manifest_of, measure_folder
+from pratique.store import disk, tree
+from pratique.store.measure import Measured, Wanted
 
 _JOB: Final = "pratique.jobs.quantise"
 _CONFIG: Final = "config.json"
@@ -56,7 +57,7 @@ class MadeVariant:
 
     name: VariantName
     root: Path
-    files: Manifest
+    files: tuple[Measured, ...]
     statement: bytes
 
     @property
@@ -78,6 +79,7 @@ class Conversion:
     policy: Policy
     gate: Gate
     left_behind: frozenset[RelPath]
+    wanted: Wanted
     on_verdict: Callable[[Verdict], None]
 
     def make(self, name: VariantName, folder: Path) -> MadeVariant:
@@ -94,13 +96,15 @@ class Conversion:
         with disk.storing(str(folder)):
             root.mkdir(mode=0o700)
         self._quantise(name, root)
-        made = _accepted(root)
+        made = _accepted_names(root)
         with disk.storing(str(root)):
             (root / _CONFIG).write_bytes(config)
             kept = self._copy_kept(root)
-        files = hash_tree(root)
+        # Once: what the child wrote and what was put beside it, in a folder that is ours now.
+        measured = measure_folder(root, None, self.wanted)
+        files = manifest_of(measured)
         self._judge(name, root, files)
-        return MadeVariant(name, root, files, self._statement(name, files, made, kept))
+        return MadeVariant(name, root, measured, self._statement(name, files, made, kept))
 
     @property
     def _model(self) -> Path:
@@ -179,7 +183,12 @@ class Conversion:
         """The copy passes the same gate as the model, and these very bytes do."""
         snapshot = self.vetted.snapshot
         verdict = self.gate.judge(
-            Candidate(name=f"{snapshot.name}-{name}", root=root, repo=snapshot.source.repo),
+            Candidate(
+                name=f"{snapshot.name}-{name}",
+                root=root,
+                repo=snapshot.source.repo,
+                measured=files,
+            ),
             Stage.CONTENT,
         )
         self.on_verdict(verdict)
@@ -202,10 +211,15 @@ class Conversion:
                     )
 
     def _statement(
-        self, name: VariantName, files: Manifest, made: Manifest, kept: tuple[FileEntry, ...]
+        self,
+        name: VariantName,
+        files: Manifest,
+        made: frozenset[RelPath],
+        kept: tuple[FileEntry, ...],
     ) -> bytes:
         by_path = {file.path: file for file in files}
-        if any(by_path.get(f.path) != f for f in (*made, *kept)):
+        expected = {*made, *(file.path for file in kept), RelPath(_CONFIG)}
+        if by_path.keys() != expected or any(by_path[file.path] != file for file in kept):
             raise SealError(
                 f"files of the variant {name} are not those that were vetted and made",
                 hint="something writes to the snapshot or to the folder of the bundle: stop it",
@@ -229,18 +243,18 @@ class Conversion:
         return (json.dumps(statement, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _accepted(root: Path) -> Manifest:
+def _accepted_names(root: Path) -> frozenset[RelPath]:
     """What the child wrote: regular files with the names of weights, or nothing of it is used."""
-    made = hash_tree(root)
-    for file in made:
-        if not _WRITTEN.match(file.path):
+    made = tree.walk(root).files
+    for path in made:
+        if not _WRITTEN.match(path):
             raise SealError(
-                f"the child that quantised wrote {shown(file.path)}, which is no weights file",
+                f"the child that quantised wrote {shown(path)}, which is no weights file",
                 hint="do not carry this model; see `pratique vet`",
             )
-    if not any(file.path.endswith(".safetensors") for file in made):
+    if not any(path.endswith(".safetensors") for path in made):
         raise SealError("the child that quantised wrote no weights", hint="leave --variant out")
-    return made
+    return frozenset(made)
 
 
 def _digests(files: list[FileEntry]) -> list[dict[str, object]]:

@@ -93,12 +93,18 @@ def _hash_file(root: int, path: RelPath, tick: Callable[[int], None] | None) -> 
     return FileEntry(path=path, size=size, sha256=Digest(digest.hexdigest()))
 
 
-def open_snapshot(path: Path, *, now: datetime | None = None) -> Snapshot:
+def open_snapshot(
+    path: Path,
+    *,
+    now: datetime | None = None,
+    hashed: Callable[[Path], Manifest] = hash_tree,
+) -> Snapshot:
     """Read a snapshot directory, or a bare model directory, and hash all of it.
 
     Guarantees that the manifest is of the bytes on disk. For a snapshot, that they are those that
     fetch recorded. Does NOT check the commit proof again (`attest.commit_proof` does). A bare
-    directory becomes a local source taken at `now`.
+    directory becomes a local source taken at `now`. `hashed` says what the files below a folder are;
+    who gives another than `hash_tree` has hashed them.
 
     Raises:
         UnreadableInput: the directory cannot be read, or is malformed (FormatError).
@@ -107,12 +113,12 @@ def open_snapshot(path: Path, *, now: datetime | None = None) -> Snapshot:
     directory = path.absolute()
     if not directory.is_dir():
         raise UnreadableInput(f"{shown(str(path), 200)} is not a directory", hint="check the path")
-    if (directory / DOCUMENT).exists() and (directory / MODEL).is_dir():
-        return _recorded(directory)
+    if is_snapshot(directory):
+        return _recorded(directory, hashed)
     return Snapshot(
         name=_directory_name(directory),
         source=Source(kind="local", requested=str(directory)),
-        manifest=hash_tree(directory),
+        manifest=hashed(directory),
         proof=Proof.NOT_APPLICABLE,
         taken_at=now or datetime.now(UTC).replace(microsecond=0),
         model_dir=directory,
@@ -132,16 +138,15 @@ def recorded_snapshot(directory: Path, document: SnapshotDocument) -> Snapshot:
     return _snapshot(directory, document, _manifest(document))
 
 
-def _recorded(directory: Path) -> Snapshot:
-    extra = sorted({entry.name for entry in directory.iterdir()} - {DOCUMENT, MODEL, PROVENANCE})
-    if extra:
-        raise FormatError(
-            f"{shown(extra[0])} does not belong into a snapshot",
-            hint="a snapshot holds snapshot.json, model/ and provenance/ and nothing else",
-        )
-    document = read_document(directory)
+def is_snapshot(directory: Path) -> bool:
+    """Whether this is laid out as `fetch` does it; else it is a bare model directory."""
+    return (directory / DOCUMENT).exists() and (directory / MODEL).is_dir()
+
+
+def _recorded(directory: Path, hashed: Callable[[Path], Manifest]) -> Snapshot:
+    document = _parse_document(read_recorded(directory))
     recorded = _manifest(document)
-    manifest = hash_tree(directory / MODEL)
+    manifest = hashed(directory / MODEL)
     _compare(recorded, manifest)
     return _snapshot(directory, document, manifest)
 
@@ -166,12 +171,33 @@ def _snapshot(directory: Path, document: SnapshotDocument, manifest: Manifest) -
 
 def read_document(directory: Path) -> SnapshotDocument:
     """Read `snapshot.json` strictly. Raises FormatError, UnreadableInput."""
+    return _parse_document(_document_bytes(directory))
+
+
+def read_recorded(directory: Path) -> bytes:
+    """The bytes of `snapshot.json`, of a snapshot that holds nothing which does not belong there.
+
+    Raises FormatError, UnreadableInput.
+    """
+    extra = sorted({entry.name for entry in directory.iterdir()} - {DOCUMENT, MODEL, PROVENANCE})
+    if extra:
+        raise FormatError(
+            f"{shown(extra[0])} does not belong into a snapshot",
+            hint="a snapshot holds snapshot.json, model/ and provenance/ and nothing else",
+        )
+    return _document_bytes(directory)
+
+
+def _document_bytes(directory: Path) -> bytes:
     with (
         tree.opened_folder(directory) as root,
         tree.opened(root, RelPath(DOCUMENT)) as handle,
         os.fdopen(os.dup(handle), "rb") as stream,
     ):
-        raw = stream.read(_DOCUMENT_LIMITS.size + 1)
+        return stream.read(_DOCUMENT_LIMITS.size + 1)
+
+
+def _parse_document(raw: bytes) -> SnapshotDocument:
     value = json_strict.parse_object(raw, _DOCUMENT_LIMITS)
     if value.get("schema") != "pratique.snapshot/v1":
         raise FormatError(

@@ -7,7 +7,7 @@ refusal that names the file it was reading.
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Final
@@ -103,15 +103,11 @@ def _confined(
     forbidden: tuple[Path, ...],
     on_note: Callable[[str], None] | None,
 ) -> Examined:
-    placed = Candidate(
-        candidate.name,
-        candidate.root.resolve(),
-        candidate.repo,
-        candidate.commit,
-        candidate.listing,
-        None if candidate.heads is None else candidate.heads.resolve(),
-        candidate.hub,
-        None if candidate.reference is None else candidate.reference.resolve(),
+    placed = replace(
+        candidate,
+        root=candidate.root.resolve(),
+        heads=None if candidate.heads is None else candidate.heads.resolve(),
+        reference=None if candidate.reference is None else candidate.reference.resolve(),
     )
     request = wire.encode_request(placed, policy, stage)
     result = run_job(

@@ -88,6 +88,8 @@ class Repo:
         found = dict(self._walked())
         self.entries: tuple[Entry, ...] = self._listed(found)
         self._by_path = {entry.path: entry for entry in self.entries}
+        if candidate.measured is not None:
+            self._digests = {file.path: file.sha256 for file in candidate.measured}
 
     # --- what there is ---------------------------------------------------------------------------
 
@@ -217,12 +219,23 @@ class Repo:
         return None if claimed is None else Digest(claimed)
 
     def changed(self) -> Iterator[str]:
-        """Paths whose file is not the one that was first seen: replaced, resized or written to."""
+        """Paths whose file is not the one that was first seen or measured: replaced or written to."""
+        yield from self._unlike_measured()
         for path, stamp in self._stamps.items():
             try:
                 with open_regular(self.candidate.root, path, stamp):
                     pass
             except FormatError:
+                yield path
+
+    def _unlike_measured(self) -> Iterator[str]:
+        """What the caller did not measure, or measured with another size, or is not here any more."""
+        if self.candidate.measured is None:
+            return
+        sizes: dict[str, int] = {file.path: file.size for file in self.candidate.measured}
+        for path in sorted(sizes.keys() | self._stamps.keys(), key=repr):
+            stamp = self._stamps.get(path)
+            if stamp is None or sizes.get(path) != stamp.size:
                 yield path
 
     # --- documents -------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pratique.core.candidate import Candidate, EntryKind, Listed
 from pratique.core.findings import Disposition, Finding, Severity
-from pratique.core.ids import CommitSha, RepoId, parse_digest
+from pratique.core.ids import CommitSha, Digest, RelPath, RepoId, parse_digest
+from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
@@ -65,6 +66,7 @@ def encode_request(candidate: Candidate, policy: Policy, stage: Stage) -> bytes:
             "policy": policy.canonical.decode(),
             "stage": int(stage),
             "reference": None if candidate.reference is None else str(candidate.reference),
+            "measured": _plain_manifest(candidate.measured),
         }
     ).encode()
 
@@ -82,6 +84,7 @@ def decode_request(data: bytes) -> tuple[Candidate, Policy, Stage]:
         heads=None if plain["heads"] is None else Path(plain["heads"]),
         hub=plain["hub"],
         reference=None if plain["reference"] is None else Path(plain["reference"]),
+        measured=_manifest(plain["measured"]),
     )
     return candidate, Policy.model_validate_json(plain["policy"]), Stage(plain["stage"])
 
@@ -126,6 +129,18 @@ def decode_answer(data: bytes) -> Examined:
         )
     except (ValidationError, ValueError) as error:
         raise FormatError("the confined check gave an answer that cannot be read") from error
+
+
+def _plain_manifest(measured: Manifest | None) -> list[tuple[str, int, str]] | None:
+    return None if measured is None else [(f.path, f.size, f.sha256) for f in measured]
+
+
+def _manifest(plain: list[tuple[str, int, str]] | None) -> Manifest | None:
+    if plain is None:
+        return None
+    return Manifest(
+        tuple(FileEntry(RelPath(path), size, Digest(sha256)) for path, size, sha256 in plain)
+    )
 
 
 def _finding(found: _Finding) -> Finding:
