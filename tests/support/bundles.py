@@ -5,27 +5,30 @@ have to hold whatever the gate says. Tests of the gate itself use the real one.
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pratique.admit.admit import Naming, Terms, admit
 from pratique.admit.admitted import AdmittedBundle, VerifiedBundle
+from pratique.admit.record import Decision
 from pratique.admit.verify import verify_bundle
 from pratique.attest.install import install, installed_trust
 from pratique.attest.keys import KeySigner, generate_key, load_signer
 from pratique.attest.repository import Admins, Repository
 from pratique.attest.trustfile import Person, RoleRule, TrustFile
-from pratique.attest.values import Role
+from pratique.attest.values import Approval, Role
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Disposition, Finding, PolicyRef, Severity, Subject, Verdict
 from pratique.core.policy import Policy
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
+from pratique.flows.approve import Attaching, sign_and_attach, vet_for_approval
 from pratique.flows.approve import Terms as ApprovalTerms
-from pratique.flows.approve import sign_and_attach, vet_for_approval
 from pratique.flows.sealing import SealRequest, vet_and_seal
-from pratique.seal.seal import Sealing
+from pratique.seal.seal import SealedBundle, Sealing
 from pratique.store.quarantine import hash_tree, open_snapshot
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # TUF judges expiry by the real clock
@@ -115,7 +118,11 @@ class World:
         return sealed
 
     def sealed(
-        self, name: str = "tiny", files: dict[str, bytes] | None = None, policy: Policy = POLICY
+        self,
+        name: str = "tiny",
+        files: dict[str, bytes] | None = None,
+        policy: Policy = POLICY,
+        around: Around[SealedBundle] = unrecorded,
     ) -> Path:
         """Seal a tiny bundle that nobody has approved."""
         model = write_tiny(self.root / "models" / name, files)
@@ -125,24 +132,37 @@ class World:
         shutil.rmtree(target, ignore_errors=True)
         request = SealRequest(model, policy, target)
         return vet_and_seal(
-            request, OpenGate(policy), lambda: self.vetter, on_verdict=lambda _: None
+            request,
+            OpenGate(policy),
+            lambda: self.vetter,
+            on_verdict=lambda _: None,
+            around=around,
         ).path
 
-    def approve(self, bundle: Path, **changes: object) -> Path:
+    def approve(
+        self,
+        bundle: Path,
+        around: Callable[[Approval], Around[Attaching]] = lambda _: unrecorded,
+        **changes: object,
+    ) -> Path:
         """Have anton approve."""
         values: dict[str, object] = {"policy": POLICY, "reason": "looked at it", "now": NOW}
         terms = ApprovalTerms(**(values | changes))  # type: ignore[arg-type]
         approval = vet_for_approval(
             bundle, terms, OpenGate(terms.policy), on_verdict=lambda _: None
         )
-        return sign_and_attach(bundle, approval, self.approver, self.home)
+        return sign_and_attach(bundle, approval, self.approver, self.home, around=around(approval))
 
     def verify(self, bundle: Path, policy: Policy = POLICY, now: datetime = NOW) -> VerifiedBundle:
         """Verify against the installed trust."""
         return verify_bundle(bundle, trust=installed_trust(self.home), policy=policy, now=now)
 
     def admit(
-        self, bundle: Path, naming: Naming | None = None, **changes: object
+        self,
+        bundle: Path,
+        naming: Naming | None = None,
+        around: Around[Decision] = unrecorded,
+        **changes: object,
     ) -> AdmittedBundle:
         """Admit into the enclave; the gate is open unless `gate` says otherwise."""
         values: dict[str, object] = {
@@ -153,7 +173,7 @@ class World:
             "now": NOW,
         }
         terms = Terms(**(values | changes))  # type: ignore[arg-type]
-        return admit(bundle, terms, naming or Naming())
+        return admit(bundle, terms, naming or Naming(), around=around)
 
 
 def make_world(root: Path) -> World:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pratique.admit.admitted import AdmittedBundle
 from pratique.admit.checks import check_commit, check_document, check_sums
-from pratique.admit.record import admitted_bundle, decide, new_record, tree_of
+from pratique.admit.record import Decision, admitted_bundle, decide, new_record, tree_of
 from pratique.admit.shape import look_at
 from pratique.admit.verify import Note, Steps, signed_statement, wanted_digests
 from pratique.attest.trustroot import TrustRoot
@@ -29,6 +29,7 @@ from pratique.core.candidate import Candidate, Gate
 from pratique.core.findings import Disposition, Verdict, VerdictState
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.stages import Stage
 from pratique.errors import ApprovalNeeded, VettingRefused
 from pratique.store.cas import make_store
@@ -61,8 +62,11 @@ def admit(
     *,
     progress: Progress | None = None,
     note: Note | None = None,
+    around: Around[Decision] = unrecorded,
 ) -> AdmittedBundle:
     """Take `bundle` into the store. Guarantees that all eight steps were passed, or raises.
+
+    `around` is entered immediately before the record is written, to keep an account of it.
 
     Raises:
         UnreadableInput: this is no bundle.
@@ -113,7 +117,7 @@ def admit(
             store, document, content, shape.signatures, policy=policy, now=terms.now, proof=proof
         )
         name = document.name if naming.alias is None else naming.alias
-        replaced = decide(store, record, name, naming.rollback)
+        replaced = decide(store, document, record, name, naming.rollback, around=around)
         steps.add("record", f"admitted as {name}")
     return admitted_bundle(name, statement, document, content, policy, replaced=replaced)
 

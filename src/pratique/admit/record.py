@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pratique.admit.admitted import AdmittedBundle
@@ -12,11 +13,13 @@ from pratique.core.bundle import BundleDocument, BundlePolicy
 from pratique.core.ids import BundleId, Digest, parse_alias
 from pratique.core.policy import Policy
 from pratique.core.proof import mint
+from pratique.core.recorded import Around, unrecorded
 from pratique.errors import StorageError, UnreadableInput
 from pratique.store.cas import Store
 from pratique.store.content import StoredContent, store_bytes
 from pratique.store.records import (
     AdmissionRecord,
+    Alias,
     read_admission,
     read_alias,
     write_admission,
@@ -68,8 +71,27 @@ def new_record(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is about to hold: the record, and the name with its new move; `before` it pointed there."""
+
+    store: Store
+    document: BundleDocument
+    record: AdmissionRecord
+    alias: Alias
+    moves: bool
+    before: BundleId | None
+    rollback: str | None
+
+
 def decide(
-    store: Store, record: AdmissionRecord, name: str, rollback: str | None
+    store: Store,
+    document: BundleDocument,
+    record: AdmissionRecord,
+    name: str,
+    rollback: str | None,
+    *,
+    around: Around[Decision] = unrecorded,
 ) -> BundleId | None:
     """Admit: write the record, then point `name` at it. Returns what it pointed at before.
 
@@ -80,10 +102,13 @@ def decide(
         moves = current is not None and current.bundle_id != record.bundle_id
         held = _record_or_none(store, current.bundle_id) if current and moves else None
         alias = next_alias(name, current, held, record, rollback=rollback)
-        write_admission(store, record)
-        if alias != current:
-            write_alias(store, alias)
-    return None if current is None else current.bundle_id
+        before = None if current is None else current.bundle_id
+        decision = Decision(store, document, record, alias, alias != current, before, rollback)
+        with around(decision):
+            write_admission(store, record)
+            if decision.moves:
+                write_alias(store, alias)
+    return before
 
 
 def admitted_bundle(

@@ -48,6 +48,7 @@ from pratique.attest.tufset import (
     read_set,
 )
 from pratique.core.proof import mint
+from pratique.core.recorded import Around, unrecorded
 from pratique.errors import FormatError, StorageError, UsageError, VerificationRefused
 
 
@@ -99,12 +100,14 @@ def install(
     *,
     now: datetime,
     confirm: Callable[[str], str | None],
+    around: Around[tuple[TrustRoot, str]] = unrecorded,
 ) -> TrustRoot:
     """Install the first root from `medium`, or update to the set that it carries.
 
     `confirm` is asked only the first time, with the fingerprint of the medium's newest root, and
     returns what the user says it must be (hex or words), or None to stop. Guarantees that the old
-    trust stands unless the whole new set was verified. Raises VerificationRefused.
+    trust stands unless the whole new set was verified. `around` is entered before the moment at
+    which the new set holds, with the set and its name. Raises VerificationRefused.
     """
     from pratique.attest.client import update_metadata  # noqa: PLC0415  # slow, and rarely needed
 
@@ -126,7 +129,9 @@ def install(
             )
             _store_targets(staged, found)
             pin = (first, fingerprint)
-            return _commit(directory, state, staged, found, pin=pin, medium=medium, now=now)
+            return _commit(
+                directory, state, staged, found, pin=pin, medium=medium, now=now, around=around
+            )
 
 
 def _first_pin(metadata: Read, confirm: Callable[[str], str | None]) -> tuple[int, bytes]:
@@ -144,8 +149,13 @@ def _copy_metadata(current: Path, staged: Path) -> None:
         raise StorageError(f"cannot stage the trust set: {error}") from error
 
 
-def revoke_now(home: Path, revocation: Revocation) -> TrustRoot:
-    """Revoke inside the enclave at once, without any key. Undoing it needs the targets threshold."""
+def revoke_now(
+    home: Path, revocation: Revocation, *, around: Around[State] = unrecorded
+) -> TrustRoot:
+    """Revoke inside the enclave at once, without any key. Undoing it needs the targets threshold.
+
+    `around` is entered with the state that is about to hold.
+    """
     directory = trust_dir(home)
     with locked(directory):
         state = load_state(directory)
@@ -153,18 +163,27 @@ def revoke_now(home: Path, revocation: Revocation) -> TrustRoot:
             raise VerificationRefused(
                 f"no root of trust is installed in {home}", hint="run `pratique trust install DIR`"
             )
-        changed = state.model_copy(update={"emergency": (*state.emergency, revocation)})
-        save_state(directory, changed)
-        trust = _from_state(directory, changed)
-        if trust.revoked(revocation.kind, revocation.id) is not None:
-            return trust
-        # It was lifted by a clock ahead of ours. What is revoked now is revoked after that lifting.
-        top = read_revocations(_read_current(directory, changed).files["revocations.json"])
-        at = _lifted(top)[revocation_key(revocation.kind, revocation.id)] + timedelta(seconds=1)
-        later = revocation.model_copy(update={"at": at})
-        changed = state.model_copy(update={"emergency": (*state.emergency, later)})
-        save_state(directory, changed)
-        return _from_state(directory, changed)
+        changed = _with_emergency(state, revocation)
+        try:
+            trust = _from_state(directory, changed)
+            if trust.revoked(revocation.kind, revocation.id) is None:
+                # Lifted by a clock ahead of ours: what is revoked now is revoked after that.
+                lifted = _lifted(_top_revocations(directory, changed))
+                at = lifted[revocation_key(revocation.kind, revocation.id)] + timedelta(seconds=1)
+                changed = _with_emergency(state, revocation.model_copy(update={"at": at}))
+                trust = _from_state(directory, changed)
+        finally:  # where the set itself is damaged, too: it may be mended later
+            with around(changed):
+                save_state(directory, changed)
+        return trust
+
+
+def _with_emergency(state: State, revocation: Revocation) -> State:
+    return state.model_copy(update={"emergency": (*state.emergency, revocation)})
+
+
+def _top_revocations(directory: Path, state: State) -> Revocations:
+    return read_revocations(_read_current(directory, state).files["revocations.json"])
 
 
 def advance_time_floor(home: Path, seen: datetime) -> None:
@@ -297,6 +316,7 @@ def _commit(
     pin: tuple[int, str],
     medium: Path,
     now: datetime,
+    around: Around[tuple[TrustRoot, str]],
 ) -> TrustRoot:
     """Make the staged set current. `state.json` is written last: it is the commit point."""
     with _usable():
@@ -327,7 +347,8 @@ def _commit(
         homes.sync_directory(directory)
     except OSError as error:
         raise StorageError(f"cannot install the trust set: {error.strerror}") from error
-    save_state(directory, new)
+    with around((trust, new.current)):
+        save_state(directory, new)
     for old in directory.glob("set-*"):
         if old.name != new.current:
             shutil.rmtree(old, ignore_errors=True)

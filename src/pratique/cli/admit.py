@@ -58,8 +58,8 @@ def command(
                 if context.verbose
                 else None
             ),
+            around=write.admitting,
         )
-        write(recording.admitted(admitted, rules, rollback))
     if as_json:
         print_json(
             "admit",

@@ -70,8 +70,8 @@ def command(
         signing.check()
         signer = signing.open()
         with recording.recording(context.make_home()) as write:
-            approve.write_signature(target, approval, signer, context.home)
-            write([recording.approved(approval, signer.identity.subject)])
+            around = write.approving(approval, signer.identity.subject)
+            approve.write_signature(target, approval, signer, context.home, around=around)
         click.echo(target)
         return
     terms = _terms(policy, expires, enclave=enclave, use=use, reason=reason, rungs=rungs)
@@ -84,8 +84,8 @@ def command(
         return
     signer = signing.open()
     with recording.recording(context.make_home()) as write:
-        attached = approve.sign_and_attach(bundle, approval, signer, context.home)
-        write([recording.approved(approval, signer.identity.subject)])
+        around = write.approving(approval, signer.identity.subject)
+        attached = approve.sign_and_attach(bundle, approval, signer, context.home, around=around)
     click.echo(attached)
 
 

@@ -1,12 +1,16 @@
 """`pratique build`: fetch, vet and seal from a locked recipe."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
 
 _PATH = click.Path(path_type=Path)
+
+if TYPE_CHECKING:
+    from pratique.core.findings import Verdict
 
 
 @click.command(epilog="Example:  pratique build bundles/minilm.toml --key vetter.key -o out/")
@@ -32,16 +36,17 @@ def command(
     Nothing is taken that RECIPE.lock.json does not name with its digest.
     """
     from pratique.attest.keys import load_signer
+    from pratique.cli.gate import local_gate
     from pratique.cli.key_password import password_prompt
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
     from pratique.errors import SealError
     from pratique.fetch.gating import GateRefused, GateWantsApproval
+    from pratique.flows import recording
     from pratique.flows.building import Build
     from pratique.flows.fetching import FetchOptions
     from pratique.flows.recipe import read_recipe
     from pratique.formats.policy import load_policy
-    from pratique.vet import LocalGate
 
     if key is None or not key.is_file():
         raise SealError(
@@ -51,14 +56,20 @@ def command(
     read = read_recipe(recipe)
     rules = load_policy(read.policy)
     options = FetchOptions(home=context.make_home(), policy=rules, endpoint=endpoint)
-    build = Build(read, options, LocalGate(rules), output)
+    build = Build(read, options, local_gate(context, rules), output)
     show = verdict_printer(context)
     try:
-        with progress_bar(context) as progress:
+        with recording.recording(context.home) as write, progress_bar(context) as progress:
+
+            def judged(verdict: "Verdict") -> None:
+                show(verdict)
+                write(recording.vetting(verdict, rules))
+
             bundle = build.run(
                 lambda: load_signer(key, password_prompt(key, password_file)),
-                on_verdict=show,
+                on_verdict=judged,
                 progress=progress,
+                around=write.sealing,
             )
     except (GateRefused, GateWantsApproval) as refused:
         show(refused.verdict)

@@ -22,8 +22,7 @@ def command(context: Context, *, forget: tuple[str, ...], as_json: bool) -> None
     for reference in forget:
         record = records.resolve(store, reference)
         with recording.recording(context.make_home()) as write:
-            upkeep.forget(store, record)
-            write([recording.revoked("admission", record.bundle_id, "gc --forget")])
+            upkeep.forget(store, record, around=write.forgetting)
         context.err.print(f"forgot {record.label}", markup=False)
     done = upkeep.collect(store)
     if as_json:

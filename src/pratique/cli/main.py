@@ -48,7 +48,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 # Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
-_RECORDED: Final = frozenset("fetch seal approve verify admit serve generate chat".split())
+_RECORDED: Final = frozenset("fetch seal build approve verify admit serve generate chat".split())
 _TALKS: Final = frozenset("serve generate chat".split())
 _MAX_WHAT: Final = 500
 _UNRECORDED: Final = frozenset({UsageError.exit_code, LedgerNotIntact.exit_code})
@@ -114,6 +114,8 @@ class LazyVerbs(click.Group):
 def cli(ctx: click.Context, verbose: int, home: Path | None) -> None:
     """Bring open models into closed networks: fetch, vet, seal, carry, admit, serve."""
     ctx.obj = Context(home=(home or default_home()).absolute(), verbose=verbose)
+    if (ctx.obj.home / "ledger" / "intents").is_dir():
+        _settle(ctx.obj.home)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -159,6 +161,16 @@ def run(args: list[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _settle(home: Path) -> None:
+    """Record what a killed command had done. Looking goes on where that cannot be written now."""
+    from pratique.flows import recording
+
+    try:
+        recording.settle(home)
+    except (PratiqueError, OSError) as failed:
+        click.echo(f"a killed command is not on the record yet: {_one_line(str(failed))}", err=True)
 
 
 def _record(context: Context, verb: str, words: list[str], error: PratiqueError) -> None:

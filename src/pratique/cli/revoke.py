@@ -56,12 +56,13 @@ def command(
         entry = Revocation.model_validate({"kind": kind, "id": target, "at": now, "reason": reason})
     except ValidationError as error:
         raise UsageError("the name or the reason is not plain text on one line") from error
-    # First: a log that was tampered with, or a full disk, must not keep a model from being stopped.
-    trust = revoke_now(context.make_home(), entry)
+    home = context.make_home()
     try:
-        with recording.recording(context.home) as write:
-            write([recording.revoked(kind, target, reason)])
+        with recording.recording(home) as write:
+            trust = revoke_now(home, entry, around=write.revoking(kind, target, reason))
     except PratiqueError:
+        # A log that was tampered with, or a full disk, must not keep a model from being stopped.
+        revoke_now(home, entry)
         context.err.print(
             f"revoked {kind} {target} all the same, but it is not on the record:", markup=False
         )

@@ -79,8 +79,8 @@ def command(
             signing.open,
             on_verdict=judged,
             progress=progress,
+            around=write.sealing,
         )
-        write([recording.sealed(bundle.bundle_id, bundle.label, bundle.key_id)])
     if as_json:
         print_json(
             "seal",

@@ -211,8 +211,9 @@ def install(ctx: Context, directory: Path, *, fingerprint: str | None, as_json: 
     home = ctx.make_home()
     with recording.recording(home) as write:
         before = _version(home)
-        trust = install_set(home, directory, now=now(), confirm=confirm)
-        write([recording.trust_changed(trust, before)])
+        trust = install_set(
+            home, directory, now=now(), confirm=confirm, around=write.installing(before)
+        )
     show_root(ctx, trust, as_json=as_json, quiet=True)
     if not as_json:
         click.echo(str(ctx.home / "trust"))

@@ -28,6 +28,7 @@ from pratique.core.ids import BundleId, Digest, RelPath, shown
 from pratique.core.manifest import parse_sha256sums
 from pratique.core.policy import Allowance, Policy, RungName
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.stages import Stage
 from pratique.errors import (
     ApprovalNeeded,
@@ -53,6 +54,15 @@ class Terms:
     valid_for: timedelta = timedelta(days=90)
     scope: Scope = field(default=Scope())
     rungs: tuple[RungName, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attaching:
+    """A signature file that is about to be written, and the folder without which nobody can tell."""
+
+    path: Path
+    signature: bytes
+    medium: Path
 
 
 def vet_for_approval(
@@ -109,17 +119,22 @@ def vet_for_approval(
 
 
 def sign_and_attach(
-    bundle: Path, approval: Approval, signer: Signer | SignsStatements, home: Path
+    bundle: Path,
+    approval: Approval,
+    signer: Signer | SignsStatements,
+    home: Path,
+    *,
+    around: Around[Attaching] = unrecorded,
 ) -> Path:
     """Sign `approval` and put the signature into the bundle; return its path.
 
     Raises SealError if an allowance is the signer's own, as far as the trust in `home` tells.
     """
     refuse_own_allowances(approval, signer, home)
-    return attach(bundle, sign_approval(approval, signer))
+    return attach(bundle, sign_approval(approval, signer), around=around)
 
 
-def attach(bundle: Path, signature: bytes) -> Path:
+def attach(bundle: Path, signature: bytes, *, around: Around[Attaching] = unrecorded) -> Path:
     """Put an approver's signature file into a bundle under the next free name, in one step."""
     folder = bundle / SIGNATURES
     with disk.storing(str(folder)):
@@ -130,6 +145,7 @@ def attach(bundle: Path, signature: bytes) -> Path:
             if entry.is_file() and entry.read_bytes() == signature:
                 return entry
         target = folder / signature_name(Role.APPROVER, list(present))
+    with around(Attaching(target, signature, bundle)), disk.storing(str(folder)):
         disk.replace_file(target, signature)
     return target
 
@@ -174,12 +190,17 @@ def read_request(path: Path) -> Approval:
 
 
 def write_signature(
-    path: Path, approval: Approval, signer: Signer | SignsStatements, home: Path
+    path: Path,
+    approval: Approval,
+    signer: Signer | SignsStatements,
+    home: Path,
+    *,
+    around: Around[Attaching] = unrecorded,
 ) -> None:
     """Sign a request and write the signature, to be carried back and attached."""
     refuse_own_allowances(approval, signer, home)
     signature = sign_approval(approval, signer)
-    with disk.storing(str(path)):
+    with around(Attaching(path, signature, path.parent)), disk.storing(str(path)):
         disk.replace_file(path, signature)
 
 

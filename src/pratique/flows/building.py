@@ -10,6 +10,7 @@ from pratique.core.candidate import Gate
 from pratique.core.findings import Verdict
 from pratique.core.ids import parse_repo_id, shown
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import Snapshot
 from pratique.core.variants import VARIANT_NAMES, VariantName
 from pratique.errors import SealError, VerificationRefused
@@ -161,6 +162,7 @@ class Build:
         *,
         on_verdict: Callable[[Verdict], None],
         progress: Progress,
+        around: Around[SealedBundle] = unrecorded,
     ) -> SealedBundle:
         """Fetch, vet and seal, what the model takes from other repositories as bundles beside it.
 
@@ -176,6 +178,18 @@ class Build:
         wanted = [(quarantine / name, beside) for name in foreign_snapshots(snapshot)]
         for directory, output in wanted:
             request = SealRequest(directory, self.options.policy, output)
-            vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)
+            self._seal(request, signer, on_verdict, progress, around)
         request = SealRequest(root, self.options.policy, self.output, variants)
-        return vet_and_seal(request, self.gate, signer, on_verdict=on_verdict, progress=progress)
+        return self._seal(request, signer, on_verdict, progress, around)
+
+    def _seal(
+        self,
+        request: SealRequest,
+        signer: Callable[[], Signer],
+        on_verdict: Callable[[Verdict], None],
+        progress: Progress,
+        around: Around[SealedBundle],
+    ) -> SealedBundle:
+        return vet_and_seal(
+            request, self.gate, signer, on_verdict=on_verdict, progress=progress, around=around
+        )

@@ -33,6 +33,7 @@ from pratique.core.ids import Digest, GitId, RelPath, shown
 from pratique.core.manifest import Manifest, parse_sha256sums
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
 from pratique.core.variants import VARIANT_NAMES, VariantName
@@ -88,6 +89,7 @@ def vet_and_seal(
     *,
     on_verdict: Callable[[Verdict], None],
     progress: Progress | None = None,
+    around: Around[SealedBundle] = unrecorded,
 ) -> SealedBundle:
     """Seal a snapshot, or a bare model directory. Guarantees that the gate passed these very bytes.
 
@@ -108,7 +110,8 @@ def vet_and_seal(
         sealing = _sealing(request, taken, gate, on_verdict, clock=_clock(taken.snapshot))
         made = _variants(sealing, request.variants, gate, on_verdict, folder)
         # The signer is asked for when everything foreign has been read.
-        return seal(replace(sealing, variants=made), signer(), target, progress=progress)
+        sealing = replace(sealing, variants=made)
+        return seal(sealing, signer(), target, progress=progress, around=around)
 
 
 def check_reproducible(

@@ -5,7 +5,8 @@ an answer: a request is lengths, counts and ids. Each field is checked by its ty
 recorded: ids by their form, `Line` is one printable line, counts are integers that every JSON reader
 keeps exact. A wrong value is a bug of the caller and raises TypeError; only `Remark`, the words of
 people and of refusals, is made fit instead (escaped, cut), so that an odd file name cannot keep a
-refusal out of the log.
+refusal out of the log. The event of a change bears the id of the `operation` that made it, by which
+it is found again after a crash (flows/journal.py).
 """
 
 import dataclasses
@@ -80,6 +81,7 @@ class Sealed:
     name: Line
     key: Line
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class Approval:
     allowances: Count
     scope: Remark = Remark("")
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +112,7 @@ class Admission:
     files: Count
     size: Count
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,7 @@ class AliasMoved:
     after: BundleId | None = None
     rollback: Remark = Remark("")
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +213,7 @@ class Revocation:
     subject: Line
     reason: Remark
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +236,7 @@ class TrustChanged:
     before: Count
     after: Count
     by: Line
+    operation: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,7 @@ from pratique.core.bundle import (
 from pratique.core.ids import BundleId, Digest, RelPath, shown
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import VettedSnapshot
 from pratique.core.variants import METHODS
 from pratique.errors import SealError
@@ -106,8 +107,11 @@ def seal(
     target: Path,
     *,
     progress: Progress | None = None,
+    around: Around[SealedBundle] = unrecorded,
 ) -> SealedBundle:
     """Write and sign a bundle at `target`. Guarantees that it is whole, or that it is not there.
+
+    `around` is entered before the one rename, to keep an account of it.
 
     Raises:
         SealError: the target exists, somebody else is sealing it, or a file changed since vetting.
@@ -128,8 +132,10 @@ def seal(
         with disk.storing(str(target)):
             disk.write_new(staging / SIGNATURES / VETTER_SIGNATURE, signature)
             disk.flush_filesystem(staging)
+        sealed = SealedBundle(target, bundle_id_of(sums), document, signer.identity.subject)
+        with around(sealed), disk.storing(str(target)):
             publish(staging, target)
-    return SealedBundle(target, bundle_id_of(sums), document, signer.identity.subject)
+    return sealed
 
 
 def recompute(sealing: Sealing, *, progress: Progress | None = None) -> Mapping[RelPath, Digest]:

@@ -82,7 +82,7 @@ class Alias(BaseModel):
 def write_admission(store: Store, record: AdmissionRecord) -> None:
     """Write a record: from now on the bundle is admitted. Call inside `store.deciding()`."""
     with disk.storing("the admission record"):
-        disk.replace_file(store.admission(record.bundle_id), _bytes(record), _RECORD_MODE)
+        disk.replace_file(store.admission(record.bundle_id), record_bytes(record), _RECORD_MODE)
 
 
 def read_admission(store: Store, bundle: BundleId) -> AdmissionRecord:
@@ -114,7 +114,7 @@ def read_alias(store: Store, name: str) -> Alias | None:
 def write_alias(store: Store, alias: Alias) -> None:
     """Point a name, in one step. Call inside `store.deciding()`."""
     with disk.storing(f"the name {alias.name}"):
-        disk.replace_file(store.alias(alias.name), _bytes(alias), _RECORD_MODE)
+        disk.replace_file(store.alias(alias.name), record_bytes(alias), _RECORD_MODE)
 
 
 def aliases(store: Store) -> Iterator[Alias]:
@@ -163,7 +163,8 @@ def _matches(record: AdmissionRecord, reference: str) -> bool:
     return bool(_PREFIX.match(reference)) and record.bundle_id.startswith(reference)
 
 
-def _bytes(record: BaseModel) -> bytes:
+def record_bytes(record: AdmissionRecord | Alias) -> bytes:
+    """A record as it is written: one form."""
     value = record.model_dump(mode="json", by_alias=True)
     return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
 

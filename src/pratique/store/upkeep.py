@@ -16,6 +16,7 @@ from pratique.core.bundle import SUMS
 from pratique.core.ids import Digest, RelPath, parse_bundle_id, parse_digest, shown
 from pratique.core.manifest import parse_sha256sums
 from pratique.core.progress import Progress
+from pratique.core.recorded import Around, unrecorded
 from pratique.errors import FormatError, PratiqueError, UnreadableInput
 from pratique.store import disk, records, tree
 from pratique.store.cas import Store, owner_problem
@@ -86,13 +87,30 @@ def collect(store: Store) -> Collected:
     return Collected(len(trees), len(unused), size)
 
 
-def forget(store: Store, record: records.AdmissionRecord) -> None:
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What is about to go: an admission, and the names that point at it."""
+
+    store: Store
+    record: records.AdmissionRecord
+    names: tuple[str, ...]
+
+
+def forget(
+    store: Store,
+    record: records.AdmissionRecord,
+    *,
+    around: Around[Forgotten] = unrecorded,
+) -> None:
     """Undo an admission: the record and the names that point at it go; `collect` does the rest."""
     with store.exclusive(), store.deciding(), disk.storing("the store"):
-        for alias in list(records.aliases(store)):
-            if alias.bundle_id == record.bundle_id:
-                store.alias(alias.name).unlink(missing_ok=True)
-        store.admission(record.bundle_id).unlink(missing_ok=True)
+        names = tuple(a.name for a in records.aliases(store) if a.bundle_id == record.bundle_id)
+        with around(Forgotten(store, record, names)):
+            for name in names:
+                store.alias(name).unlink(missing_ok=True)
+            disk.flush_folder(store.root / "names")
+            store.admission(record.bundle_id).unlink(missing_ok=True)
+            disk.flush_folder(store.root / "admissions")
 
 
 def _objects(store: Store) -> Iterator[Path]:
