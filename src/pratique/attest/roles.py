@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import get_args
 
 from pratique.attest.trustfile import Person
@@ -210,10 +210,17 @@ def _expires(approvals: Sequence[SignedApproval], threshold: int) -> datetime | 
         return None
     latest: dict[str, datetime] = {}
     for entry in approvals:
-        known = latest.get(entry.signer.person)
-        if known is None or entry.approval.expires > known:
-            latest[entry.signer.person] = entry.approval.expires
+        ends = _ends(entry.approval)
+        latest[entry.signer.person] = max(ends, latest.get(entry.signer.person, ends))
     return sorted(latest.values(), reverse=True)[threshold - 1]
+
+
+def _ends(approval: Approval) -> datetime:
+    """When an approval ceases to count: with itself, or with the first of its allowances."""
+    last = min((allowance.expires for allowance in approval.allowances), default=date.max)
+    if last >= approval.expires.date():
+        return approval.expires
+    return datetime.combine(last + timedelta(days=1), time(), UTC)
 
 
 def _summary(good: Sequence[SignedBy], trust: TrustRoot) -> str:

@@ -49,6 +49,8 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 
 # Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
 _RECORDED: Final = frozenset("fetch seal build approve verify admit serve generate chat".split())
+# Verbs that judge what has expired by the clock of this host.
+_JUDGES_TIME: Final = frozenset("verify admit serve generate chat hub list show".split())
 _TALKS: Final = frozenset("serve generate chat".split())
 _MAX_WHAT: Final = 500
 _UNRECORDED: Final = frozenset({UsageError.exit_code, LedgerNotIntact.exit_code})
@@ -116,6 +118,8 @@ def cli(ctx: click.Context, verbose: int, home: Path | None) -> None:
     ctx.obj = Context(home=(home or default_home()).absolute(), verbose=verbose)
     if (ctx.obj.home / "ledger" / "intents").is_dir():
         _settle(ctx.obj.home)
+    if ctx.invoked_subcommand in _JUDGES_TIME:
+        _check_clock(ctx.obj.home)
 
 
 def main(args: list[str] | None = None) -> None:
@@ -161,6 +165,15 @@ def run(args: list[str] | None = None) -> int:
         )
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _check_clock(home: Path) -> None:
+    if (home / "ledger" / "segments").is_dir():
+        from datetime import UTC, datetime
+
+        from pratique.flows.clock import check_against_ledger
+
+        check_against_ledger(home, datetime.now(UTC))
 
 
 def _settle(home: Path) -> None:

@@ -21,7 +21,6 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pratique.attest.home import load_state, trust_dir
 from pratique.core.ids import Digest
 from pratique.errors import PratiqueError, StorageError, VerificationRefused
 from pratique.ledger import Ledger
@@ -89,6 +88,8 @@ class TrustMark(BaseModel):
 
     def seen(self, home: Path) -> bool | None:
         """Whether it is so."""
+        from pratique.attest.home import load_state, trust_dir  # noqa: PLC0415  # `vet` needs it not
+
         try:
             state = load_state(trust_dir(home))
         except VerificationRefused:

@@ -9,14 +9,15 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pratique.core.bundle import PAYLOAD, SUMS
 from pratique.core.findings import Disposition, Verdict
 from pratique.core.ids import BundleId, CommitSha, Digest, RepoId, parse_digest
 from pratique.core.policy import Policy
 from pratique.errors import PratiqueError
+from pratique.flows.clock import heed_ledger
 from pratique.flows.journal import Change, Journal, TrustMark, file_gone, file_holds, unsettled
 from pratique.ledger import open_ledger
 from pratique.ledger.account import who
@@ -63,6 +64,8 @@ class Writing:
 
     def sealing(self, bundle: "SealedBundle") -> AbstractContextManager[None]:
         """A bundle is about to get its name."""
+        from pratique.core.bundle import PAYLOAD, SUMS  # noqa: PLC0415  # `vet` need not pay for it
+
         event = sealed(bundle.bundle_id, bundle.label, bundle.key_id)
         sums = bundle.path / PAYLOAD / SUMS
         mark = file_holds(sums, Digest(bundle.bundle_id), medium=bundle.path.parent)
@@ -123,6 +126,7 @@ def recording(home: Path) -> Iterator[Writing]:
     Raises LedgerNotIntact if the log is not what was signed, StorageError if it cannot be written.
     """
     with open_ledger(home) as ledger:
+        heed_ledger(home, datetime.now(UTC))
         journal = Journal(home, ledger)
         journal.settle()
         yield Writing(journal)

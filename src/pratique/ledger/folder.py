@@ -77,6 +77,22 @@ class Folder:
             key=lambda segment: segment.first,
         )
 
+    def last_time_ms(self) -> int | None:
+        """The latest time that one of the last events says it was written at; None if there is none.
+
+        Proves nothing, and says nothing of the log: that is for `verify`.
+        """
+        found = []
+        for segment in self.segments()[-2:]:  # a segment that was just begun is empty
+            for line in _tail(segment.path).split(b"\n")[:-1]:
+                try:
+                    moment = json.loads(line)["time"]
+                except (ValueError, LookupError, TypeError, RecursionError):
+                    continue
+                if type(moment) is int:
+                    found.append(moment)
+        return max(found, default=None)
+
     def key(self) -> LogKey:
         """Read the log's own key. It proves nothing about who wrote the log: pin it elsewhere."""
         path = self.root / "log.vkey"
@@ -161,6 +177,16 @@ def _read(path: Path, limit: int) -> bytes:
     try:
         with _open(path) as file:
             return file.read(limit + 1)
+    except OSError as error:
+        raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def _tail(path: Path) -> bytes:
+    """The last bytes of a segment: more than one event, or all there is."""
+    try:
+        with _open(path) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 2 * MAX_LINE_BYTES))
+            return file.read(2 * MAX_LINE_BYTES)
     except OSError as error:
         raise UnreadableInput(f"cannot read {path}: {error.strerror}") from error
 
