@@ -7,7 +7,7 @@ must fail at the step that judges it.
 import base64
 import hashlib
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -690,6 +690,16 @@ def test_somebody_elses_allowance_is_accepted(kit):
     approved = kit.approve(allowances=(allowance("ann", now=kit.now),))
     proof = kit.verify(kit.good() | {"approver.sig": approved})
     assert proof.approvals[0].approval.allowances[0].owner == "ann"
+
+
+def test_an_approval_ends_with_its_first_allowance(kit):
+    given = (allowance("ann", 20, now=kit.now), allowance("ann", 10, now=kit.now))
+    proof = kit.verify(kit.good() | {"approver.sig": kit.approve(allowances=given)})
+    midnight = datetime.combine((kit.now + 11 * DAY).date(), time(), UTC)
+    assert proof.expires == midnight
+    far = (allowance("ann", 3000, now=kit.now),)
+    proof = kit.verify(kit.good() | {"approver.sig": kit.approve(allowances=far)})
+    assert proof.expires == proof.approvals[0].approval.expires
 
 
 def test_expired_allowance(kit):

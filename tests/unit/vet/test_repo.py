@@ -1,15 +1,23 @@
 """The view that checks have: bounded, cached, steady."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pratique.core.candidate import Candidate, EntryKind, Listed
+from pratique.core.findings import Disposition
+from pratique.core.manifest import Manifest
+from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError, UnreadableInput
+from pratique.store.quarantine import hash_tree
+from pratique.vet.examine import STEADY, examine
 from pratique.vet.repo import NotHere, Repo
 from pratique.vet.roles import Role, role_of
+
+POLICY = Policy(schema="pratique.policy/v1", name="test")
 
 
 def _repo(root: Path, **more: object) -> Repo:
@@ -102,3 +110,60 @@ def test_unreadable_root(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_roles(path: str, role: Role) -> None:
     assert role_of(path) is role
+
+
+# --- what the caller measured while writing -----------------------------------------------------------
+
+
+def _measured(root: Path) -> Manifest:
+    return hash_tree(root)
+
+
+def _looked_at(root: Path, measured: Manifest) -> tuple[set[str], str]:
+    """The paths that the gate refuses as unsteady, and the digest that it speaks of."""
+    found = examine(Candidate("x", root, measured=measured), POLICY, Stage.CONTENT)
+    return {f.path for f in found.findings if f.check == STEADY}, found.digest
+
+
+def test_measured_files_are_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 100)
+    measured = _measured(tmp_path)
+    monkeypatch.setattr("hashlib.file_digest", lambda *_: pytest.fail("hashed again"))
+    unsteady, digest = _looked_at(tmp_path, measured)
+    assert unsteady == set()
+    assert digest == measured.digest
+
+
+@pytest.mark.parametrize(
+    ("path", "change"),
+    [
+        ("new.txt", lambda root: (root / "new.txt").write_bytes(b"")),
+        ("a.txt", lambda root: (root / "a.txt").write_bytes(b"longer than before")),
+        ("a.txt", lambda root: (root / "a.txt").unlink()),
+    ],
+    ids=["more", "longer", "missing"],
+)
+def test_other_files_than_measured_are_refused(
+    tmp_path: Path, path: str, change: Callable[[Path], object]
+) -> None:
+    (tmp_path / "a.txt").write_bytes(b"a")
+    (tmp_path / "b.txt").write_bytes(b"b")
+    measured = _measured(tmp_path)
+    change(tmp_path)
+    unsteady, _ = _looked_at(tmp_path, measured)
+    assert unsteady == {path}
+
+
+def test_a_document_is_held_against_what_was_measured(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(b'{"a": 1}')
+    measured = _measured(tmp_path)
+    (tmp_path / "config.json").write_bytes(b'{"a": 2}')
+    repo = _repo(tmp_path, measured=measured)
+    with pytest.raises(FormatError, match="changed"):
+        repo.json("config.json")
+    found = examine(Candidate("x", tmp_path, measured=measured), POLICY, Stage.CONTENT)
+    assert any(
+        f.disposition is Disposition.REFUSE and f.path == "config.json" for f in found.findings
+    )
