@@ -41,5 +41,5 @@ def check_against_ledger(home: Path, now: datetime) -> None:
         raise VerificationRefused(
             f"the clock ran backwards: it says {now:%Y-%m-%d %H:%M}Z, but the ledger has an event "
             f"of {seen:%Y-%m-%d %H:%M}Z",
-            hint="set the clock of this host; expiry cannot be judged without it",
+            hint="set the clock of this host; if it was ahead before, see docs/trust.md, Time",
         )
