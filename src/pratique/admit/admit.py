@@ -8,7 +8,7 @@ A bundle comes from outside and is hostile until shown otherwise. In this order,
 4. content: copied into our store while being hashed                        → StoredContent
 5. from here on only stored bytes are read: SHA256SUMS, then bundle.json, against all of it
 6. the commit proof: these files are that commit's
-7. the gate again, on the stored bytes, under the enclave's own policy
+7. the gate again, on the stored bytes of all that may be loaded, under the enclave's own policy
 8. the record is written: this is the moment of admission. Then the name is pointed
 
 Any exception on the way is a refusal; what was stored by then is unreachable and swept by `gc`.
@@ -20,12 +20,13 @@ from pathlib import Path
 
 from pratique.admit.admitted import AdmittedBundle
 from pratique.admit.checks import check_commit, check_document, check_sums
+from pratique.admit.judged import Judged, to_judge
 from pratique.admit.record import Decision, admitted_bundle, decide, new_record, tree_of
 from pratique.admit.shape import look_at
 from pratique.admit.verify import Note, Steps, signed_statement, wanted_digests
 from pratique.attest.trustroot import TrustRoot
-from pratique.core.bundle import MODEL, BundleDocument, model_manifest
-from pratique.core.candidate import Candidate, Gate
+from pratique.core.bundle import BundleDocument
+from pratique.core.candidate import Gate
 from pratique.core.findings import Disposition, Verdict, VerdictState
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
@@ -33,7 +34,7 @@ from pratique.core.recorded import Around, unrecorded
 from pratique.core.stages import Stage
 from pratique.errors import ApprovalNeeded, VettingRefused
 from pratique.store.cas import make_store
-from pratique.store.content import StoredContent, refuse_other_files, store_content
+from pratique.store.content import refuse_other_files, store_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,8 @@ def admit(
         steps.add("commit", f"tied to commit {proof.commit}" if proof else "no commit to prove")
 
         # 7: judge the stored bytes by our own policy, whoever judged them before.
-        _pass_the_gate(terms.gate, document, content)
+        for judged in to_judge(document, content.root, ours=True):
+            _pass_the_gate(terms.gate, judged, document)
         steps.add("gate", f"PASSED under policy {policy.name}")
 
         # 8: from here on it is admitted.
@@ -122,23 +124,12 @@ def admit(
     return admitted_bundle(name, statement, document, content, policy, replaced=replaced)
 
 
-def _pass_the_gate(gate: Gate, document: BundleDocument, content: StoredContent) -> None:
+def _pass_the_gate(gate: Gate, judged: Judged, document: BundleDocument) -> None:
     """Judge what is stored. Raises unless the verdict is PASSED and speaks of these very files."""
-    stored = model_manifest(document)  # as step 4 hashed it and step 5 compared it
-    verdict = gate.judge(
-        Candidate(
-            name=document.name,
-            root=content.root / MODEL,
-            repo=document.source.repo,
-            commit=document.source.commit,
-            measured=stored,
-        ),
-        Stage.CONTENT,
-    )
+    verdict = gate.judge(judged.candidate, Stage.CONTENT)
     match verdict.state:
         case VerdictState.PASSED:
-            if verdict.subject.digest != stored.digest:
-                raise RuntimeError("the gate judged other files than the stored ones")
+            judged.refuse_other(verdict)
         case VerdictState.NEEDS_APPROVAL:
             raise ApprovalNeeded(
                 f"{document.label} needs an allowance under policy {verdict.policy.name}: "

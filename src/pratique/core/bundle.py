@@ -212,6 +212,16 @@ def model_manifest(document: BundleDocument) -> Manifest:
     )
 
 
+def variant_manifest(document: BundleDocument, name: str) -> Manifest:
+    """The manifest of one variant's folder, its conversion statement included."""
+    prefix = f"{VARIANTS}/{name}/"
+    return Manifest.of(
+        FileEntry(RelPath(f.path.removeprefix(prefix)), f.size, f.sha256)
+        for f in document.files
+        if f.path.startswith(prefix)
+    )
+
+
 def chunk_count(size: int) -> int:
     """How many chunk digests describe a file of `size` bytes."""
     return -(-size // CHUNK_BYTES)

@@ -4,13 +4,14 @@ What is signed names the bundle id, the policy, every allowance that the verdict
 and variants that may run, scope, reason and expiry. Nobody approves an allowance of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from pratique.admit.checks import check_commit, check_document, check_sums
+from pratique.admit.judged import Judged, to_judge
 from pratique.admit.shape import MAX_SUMS_BYTES, Shape, look_at, read_unsigned
 from pratique.admit.verify import measure_payload, wanted_digests
 from pratique.attest.approvals import read_approval, write_approval
@@ -21,8 +22,8 @@ from pratique.attest.roles import is_owner
 from pratique.attest.sign import SignsStatements, sign_approval, signature_name
 from pratique.attest.statement import read_header
 from pratique.attest.values import Approval, Role, Scope
-from pratique.core.bundle import SIGNATURES, SUMS, BundleDocument, bundle_id_of, model_manifest
-from pratique.core.candidate import Candidate, Gate
+from pratique.core.bundle import SIGNATURES, SUMS, BundleDocument, bundle_id_of
+from pratique.core.candidate import Gate
 from pratique.core.findings import Verdict, VerdictState
 from pratique.core.ids import BundleId, Digest, RelPath, shown
 from pratique.core.manifest import parse_sha256sums
@@ -91,27 +92,23 @@ def vet_for_approval(
         )
     shape = look_at(bundle)
     document, bundle_id = _consistent(shape, terms.policy, progress)
-    verdict = gate.judge(
-        Candidate(
-            name=document.name,
-            root=shape.payload / "model",
-            repo=document.source.repo,
-            commit=document.source.commit,
-        ),
-        Stage.CONTENT,
-    )
-    on_verdict(verdict)
-    _require_pass(document, verdict)
+    verdicts = []
+    # Where it lies the bytes may change any moment, so the gate hashes what it judges.
+    for judged in to_judge(document, shape.payload, ours=False):
+        verdict = gate.judge(judged.candidate, Stage.CONTENT)
+        on_verdict(verdict)
+        _require_pass(document, judged, verdict)
+        verdicts.append(verdict)
     rungs = terms.rungs or terms.policy.serve.rungs
     accepted = tuple(rung for rung in rungs if rung in terms.policy.serve.rungs)
     return Approval(
         bundle_id=bundle_id,
         name=document.label,
-        policy=verdict.policy,
+        policy=verdicts[0].policy,
         issued=terms.now,
         expires=terms.now + terms.valid_for,
         reason=terms.reason,
-        allowances=accepted_allowances(terms.policy, verdict),
+        allowances=accepted_allowances(terms.policy, verdicts),
         rungs=accepted,
         variants=tuple(v.name for v in document.variants if v.name in accepted),
         scope=terms.scope,
@@ -237,10 +234,11 @@ def _read(path: Path) -> bytes:
 # --- what stands behind it ----------------------------------------------------------------------------
 
 
-def accepted_allowances(policy: Policy, verdict: Verdict) -> tuple[Allowance, ...]:
-    """The policy's allowances that answer for a finding of this verdict."""
+def accepted_allowances(policy: Policy, verdicts: Iterable[Verdict]) -> tuple[Allowance, ...]:
+    """The policy's allowances that answer for a finding of these verdicts."""
     answered = {
         (finding.check, finding.digest, finding.allowed_by)
+        for verdict in verdicts
         for finding in verdict.findings
         if finding.allowed_by is not None
     }
@@ -263,11 +261,10 @@ def _consistent(
     return document, bundle_id_of(sums)
 
 
-def _require_pass(document: BundleDocument, verdict: Verdict) -> None:
+def _require_pass(document: BundleDocument, judged: Judged, verdict: Verdict) -> None:
     match verdict.state:
         case VerdictState.PASSED:
-            if verdict.subject.digest != model_manifest(document).digest:
-                raise RuntimeError("the gate judged other files than the bundle's")
+            judged.refuse_other(verdict)
         case VerdictState.NEEDS_APPROVAL:
             raise ApprovalNeeded(
                 f"{document.label} needs an allowance under policy {verdict.policy.name}",

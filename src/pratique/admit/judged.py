@@ -1,0 +1,56 @@
+"""What the gate has to judge of a payload: the model, and each copy that was converted from it.
+
+A copy may be loaded in the model's place, so whoever approves or admits a bundle judges it too: that
+it was vetted when it was sealed is the vetter's word only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pratique.core.bundle import (
+    MODEL,
+    VARIANTS,
+    BundleDocument,
+    model_manifest,
+    variant_manifest,
+)
+from pratique.core.candidate import Candidate
+from pratique.core.findings import Verdict
+from pratique.core.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One folder for the gate, and what lies there: nothing else may be judged in its place."""
+
+    candidate: Candidate
+    files: Manifest
+
+    def refuse_other(self, verdict: Verdict) -> None:
+        """Raise RuntimeError if the verdict speaks of other files."""
+        if verdict.subject.digest != self.files.digest:
+            raise RuntimeError("the gate judged other files than the bundle's")
+
+
+def to_judge(document: BundleDocument, payload: Path, *, ours: bool) -> Iterator[Judged]:
+    """Yield every folder of `payload` that may be loaded, as `document`, which was verified, lists it.
+
+    `ours`: nobody else can write there, and the digests were measured while it was written, so the
+    gate need not hash it again.
+    """
+    folders = {MODEL: (document.name, model_manifest(document))} | {
+        f"{VARIANTS}/{v.name}": (f"{document.name}-{v.name}", variant_manifest(document, v.name))
+        for v in document.variants
+    }
+    for folder, (name, files) in folders.items():
+        is_model = folder == MODEL
+        candidate = Candidate(
+            name=name,
+            root=payload / folder,
+            repo=document.source.repo,
+            # No commit speaks of a copy's bytes.
+            commit=document.source.commit if is_model else None,
+            measured=files if ours else None,
+        )
+        yield Judged(candidate, files)
