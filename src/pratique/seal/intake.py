@@ -95,7 +95,7 @@ def measure_folder(
     listing = tree.walk(folder)
     if copy is not None:
         with disk.storing(str(copy)):
-            for path in ("", *listing.folders):
+            for path in ("", *_parents(listing.files)):
                 disk.make_folder(copy / path, 0o700)
     with tree.opened_folder(folder) as root:
 
@@ -104,6 +104,11 @@ def measure_folder(
 
         sizes = [(path, tree.size_of(root, path)) for path in listing.files]
         return tuple(measure_all(sizes, work, progress=progress, what="taking in"))
+
+
+def _parents(files: Iterable[RelPath]) -> list[str]:
+    """The folders that hold files, parents first; an empty one is not taken along."""
+    return sorted({"/".join(p.split("/")[:n]) for p in files for n in range(1, p.count("/") + 1)})
 
 
 def _take(

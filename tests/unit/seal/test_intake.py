@@ -156,3 +156,24 @@ def test_sweeping_follows_no_link(tmp_path: Path) -> None:
     with private_folder(near):
         pass
     assert hash_tree(precious).files
+
+
+def test_sealing_into_the_model_directory_itself(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_tiny(tmp_path / "tiny")
+    before = hash_tree(model)
+    monkeypatch.chdir(model)
+    bundle = vet_and_seal(
+        SealRequest(Path(), POLICY), OpenGate(), lambda: world.vetter, on_verdict=lambda _: None
+    )
+    assert bundle.path.parent == model
+    assert bundle.document.vetted() == before
+
+
+def test_empty_folders_are_not_taken_along(tmp_path: Path) -> None:
+    model = write_tiny(tmp_path / "tiny")
+    (model / "a/b").mkdir(parents=True)
+    take_in(model, copy_in(tmp_path), Wanted.BOTH)
+    copied = [p.name for p in (tmp_path / "private/model").rglob("*") if p.is_dir()]
+    assert copied == ["1_Pooling"]
