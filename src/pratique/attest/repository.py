@@ -10,7 +10,7 @@ it adds revocations and dates the set, and can change neither people nor policie
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
@@ -38,7 +38,7 @@ from pratique.attest.trustfile import (
     write_revocations,
     write_trust,
 )
-from pratique.attest.tufkeys import MetadataSigner
+from pratique.attest.tufkeys import MetadataSigner, tuf_key
 from pratique.attest.tufset import (
     MAX_METADATA_BYTES,
     MAX_ROOTS,
@@ -151,7 +151,20 @@ class Repository:
         signers: Iterable[Signer],
         now: datetime,
     ) -> None:
-        """Make a new version of the files; signatures of the version before do not carry over."""
+        """Make a new version of the files; signatures of the version before do not carry over.
+
+        Raises SealError, with nothing changed, if a signer is no administrator.
+        """
+        keys = tuple(signers)
+        _may_sign(keys, self.root().signed.roles["targets"].keyids)
+        self._change(edit, keys, now)
+
+    def _change(
+        self,
+        edit: Callable[[dict[str, bytes]], dict[str, bytes]],
+        signers: Iterable[Signer],
+        now: datetime,
+    ) -> None:
         targets = self._load("targets.json", Targets)
         files = edit(self.files())
         trust = read_trust(files["trust.toml"])
@@ -166,8 +179,11 @@ class Repository:
         """Make a new root with these administrators.
 
         It takes the signatures of the old threshold and of the new one; targets have to be signed
-        again by the new administrators.
+        again by the new administrators. Raises SealError, with nothing changed, if a signer is neither.
         """
+        keys = tuple(signers)
+        owners = {tuf_key(key).keyid for key in (*admins.keys, *admins.revokers)}
+        _may_sign(keys, {*owners, *self.root().signed.roles["root"].keyids})
         if self._root_pending(self.root()):
             raise UsageError(
                 "the newest root is not signed yet", hint="finish it with `pratique trust sign`"
@@ -185,15 +201,21 @@ class Repository:
         else:
             targets.signed.delegations = None
         self._save("targets.json", targets)
-        self.change(lambda files: files, signers, now)
+        self._change(lambda files: files, keys, now)
 
     def revoke_connected(
         self, revocations: Revocations, signers: Iterable[Signer], now: datetime
     ) -> None:
-        """Replace the revoker's own list. Takes the delegated role's signature only."""
+        """Replace the revoker's own list. Takes the delegated role's signature only.
+
+        Raises SealError, with nothing changed, if a signer is not the revoker.
+        """
+        keys = tuple(signers)
+        role = self._load("targets.json", Targets).signed.get_delegated_role(REVOKER)
+        _may_sign(keys, role.keyids)
         old = self._load(f"{REVOKER}.json", Targets)
         self._new_revoker(revocations, old.signed.version + 1, now)
-        self.sign(signers, now)
+        self.sign(keys, now)
 
     def connected(self) -> bytes | None:
         """Return the revoker's list, or None where no revoker was appointed."""
@@ -332,6 +354,24 @@ class Repository:
         write_atomically(
             self._metadata / name, metadata.to_bytes(JSONSerializer(compact=False)), 0o644
         )
+
+
+def _may_sign(signers: Sequence[Signer], allowed: Collection[str]) -> None:
+    """Raise SealError unless each signer is one of the `allowed`, and given once.
+
+    Before anything is written: a set that a stranger's key changed and did not sign would wait for
+    somebody to sign it by mistake.
+    """
+    seen: set[str] = set()
+    for signer in signers:
+        keyid = MetadataSigner(signer).public_key.keyid
+        if keyid not in allowed or keyid in seen:
+            twice = " twice" if keyid in seen else ""
+            raise SealError(
+                f"the key {signer.key_id[:16]} may not sign this change{twice}; nothing was changed",
+                hint="administrators sign changes; the revoker's are made with --as-revoker",
+            )
+        seen.add(keyid)
 
 
 def _next(metadata: Metadata[S], role: str, now: datetime, *, keep_version: bool = False) -> None:

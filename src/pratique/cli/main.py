@@ -48,7 +48,9 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 }
 
 # Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
-_RECORDED: Final = frozenset("fetch seal build approve verify admit serve generate chat".split())
+_RECORDED: Final = frozenset(
+    [*"fetch seal build approve verify admit serve generate chat".split(), "trust install"]
+)
 # Verbs that judge what has expired by the clock of this host.
 _JUDGES_TIME: Final = frozenset("verify admit serve generate chat hub list show".split())
 _TALKS: Final = frozenset("serve generate chat".split())
@@ -70,6 +72,8 @@ class LazyVerbs(click.Group):
             return super().invoke(ctx)
         except PratiqueError as error:
             verb = ctx.invoked_subcommand or ""
+            if [verb, *words[:1]] == ["trust", "install"]:
+                verb = f"{verb} {words.pop(0)}"
             if verb in _RECORDED and error.exit_code not in _UNRECORDED and ctx.obj is not None:
                 _record(ctx.obj, verb, words, error)
             raise

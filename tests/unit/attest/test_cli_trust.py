@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pratique.cli.main import run
+from pratique.store.quarantine import hash_tree
 
 
 @pytest.fixture
@@ -173,6 +174,30 @@ def test_the_revokers_own_list(team):
         )[0]
         == 2
     )
+
+
+CHANGES = {
+    "add": ("add", "set", "--vetter", "mallory=new.pub"),
+    "remove": ("remove", "set", "--person", "ann"),
+    "revoke": ("revoke", "set", "identity", "ann", "--reason", "x"),
+    "lift": ("revoke", "set", "identity", "ann", "--reason", "x", "--lift"),
+    "as revoker": ("revoke", "set", "identity", "ann", "--reason", "x", "--as-revoker"),
+    "rotate": ("rotate", "set", "--admin", "cy.pub"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "keys", [("ann.key",), ("bea.key", "ann.key"), ("bea.key", "bea.key")], ids=" ".join
+)
+def test_a_key_that_may_not_sign_changes_nothing(team, tmp_path, change, keys):
+    """Else the change would lie there unsigned, for an administrator to sign it by mistake."""
+    before = hash_tree(tmp_path / "set")
+    code, _, err = team("trust", *CHANGES[change], *(w for k in keys for w in ("--key", k)))
+    assert code == 6, err
+    assert "nothing was changed" in err
+    assert hash_tree(tmp_path / "set") == before
+    assert team("trust", "install", "set")[0] == 0
 
 
 def test_rotate_and_renew(team):
