@@ -64,11 +64,14 @@ class Writing:
 
     def sealing(self, bundle: "SealedBundle") -> AbstractContextManager[None]:
         """A bundle is about to get its name."""
-        from pratique.core.bundle import PAYLOAD, SUMS  # noqa: PLC0415  # `vet` need not pay for it
+        from pratique.core.bundle import (  # noqa: PLC0415  # `vet` need not pay for it
+            SIGNATURES,
+            VETTER_SIGNATURE,
+        )
 
         event = sealed(bundle.bundle_id, bundle.label, bundle.key_id)
-        sums = bundle.path / PAYLOAD / SUMS
-        mark = file_holds(sums, Digest(bundle.bundle_id), medium=bundle.path.parent)
+        signature = bundle.path / SIGNATURES / VETTER_SIGNATURE
+        mark = file_holds(signature, bundle.signature, medium=bundle.path.parent)
         return self._journal.change([Change(event, mark)])
 
     def approving(

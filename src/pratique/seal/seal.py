@@ -65,6 +65,8 @@ class SealedBundle:
     bundle_id: BundleId
     document: BundleDocument
     key_id: str
+    signature: Digest
+    """Of the vetter's signature file."""
 
     @property
     def label(self) -> str:
@@ -132,7 +134,9 @@ def seal(
         with disk.storing(str(target)):
             disk.write_new(staging / SIGNATURES / VETTER_SIGNATURE, signature)
             disk.flush_filesystem(staging)
-        sealed = SealedBundle(target, bundle_id_of(sums), document, signer.identity.subject)
+        sealed = SealedBundle(
+            target, bundle_id_of(sums), document, signer.identity.subject, _digest(signature)
+        )
         with around(sealed), disk.storing(str(target)):
             publish(staging, target)
     return sealed
