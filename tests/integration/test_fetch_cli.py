@@ -40,7 +40,7 @@ def cli(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Cli:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what is not about the gate: one that passes everything, at once."""
-    monkeypatch.setattr("pratique.vet.LocalGate", lambda _policy: StubGate())
+    monkeypatch.setattr("pratique.vet.LocalGate", lambda _policy, **_: StubGate())
 
 
 @pytest.fixture
@@ -345,6 +345,11 @@ def test_build_seals_what_the_lock_names(
     assert not (Path(out) / "payload/model/new.md").exists()
     assert not (Path(out) / "payload/model/LICENSE").exists()
     assert (Path(out) / "payload/provenance/git/commit").is_file()
+    kinds = [
+        json.loads(line)["unmapped"]["kind"]
+        for line in cli("log", "show", "--json")[1].splitlines()
+    ]
+    assert kinds == ["vetting", "sealed"]
 
 
 def test_build_refuses_what_the_lock_does_not_name(
