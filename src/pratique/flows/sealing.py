@@ -104,10 +104,13 @@ def vet_and_seal(
     if request.output is not None and not _is_folder(request.output):
         refuse_existing(request.output.absolute())  # before minutes are spent on copying
     with private_folder(near) as folder:
-        taken = take_in(request.snapshot, folder, wanted_digests(request.policy), progress=progress)
+        wanted, epoch = wanted_digests(request.policy), _epoch()
+        # A bare directory is taken now, which is what the clock is told to say.
+        taken = take_in(request.snapshot, folder, wanted, now=epoch, progress=progress)
         target = _target(request.output, taken.snapshot)
         refuse_existing(target)  # before they are spent on vetting; `seal` looks again
-        sealing = _sealing(request, taken, gate, on_verdict, clock=_clock(taken.snapshot))
+        clock = epoch or taken.snapshot.taken_at
+        sealing = _sealing(request, taken, gate, on_verdict, clock=clock)
         made = _variants(sealing, request.variants, gate, on_verdict, folder)
         # The signer is asked for when everything foreign has been read.
         sealing = replace(sealing, variants=made)
@@ -287,11 +290,11 @@ def _absent(snapshot: Snapshot) -> tuple[AbsentFile, ...]:
     )
 
 
-def _clock(snapshot: Snapshot) -> datetime:
-    """SOURCE_DATE_EPOCH if it is set, else when the snapshot was taken."""
+def _epoch() -> datetime | None:
+    """SOURCE_DATE_EPOCH, if it is set."""
     text = os.environ.get(_EPOCH)
     if text is None:
-        return snapshot.taken_at
+        return None
     if not text.isascii() or not text.isdigit() or len(text) > 11:
         raise UsageError(f"{_EPOCH} is not a number of seconds: {shown(text)}", hint="unset it")
     return datetime.fromtimestamp(int(text), UTC)

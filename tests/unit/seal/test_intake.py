@@ -177,3 +177,13 @@ def test_empty_folders_are_not_taken_along(tmp_path: Path) -> None:
     take_in(model, copy_in(tmp_path), Wanted.BOTH)
     copied = [p.name for p in (tmp_path / "private/model").rglob("*") if p.is_dir()]
     assert copied == ["1_Pooling"]
+
+
+def test_a_bare_directory_is_as_old_as_the_clock_says(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else two sealings of the same files, a second apart, would be two bundles."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    request = SealRequest(write_tiny(tmp_path / "in/tiny"), POLICY, tmp_path / "tiny.bundle")
+    bundle = vet_and_seal(request, OpenGate(), lambda: world.vetter, on_verdict=lambda _: None)
+    assert bundle.document.taken_at == bundle.document.created == "2023-11-14T22:13:20Z"

@@ -25,6 +25,11 @@ def store(world: World) -> Store:
     return open_store(world.home)
 
 
+def again(world: World) -> Path:
+    """The bundle that was admitted. Sealed anew a second later it would be another one."""
+    return world.root / "bundles/tiny.bundle"
+
+
 def problems(store: Store) -> str:
     return "\n".join(f"{p.where}: {p.what}" for p in check_store(store))
 
@@ -187,12 +192,12 @@ def test_an_object_that_is_no_file_heals_when_admitted_again(
         place.mkdir()
         (place / "x").touch()
     assert "is not a regular file" in problems(store)
-    world.admit(world.bundle())
+    world.admit(again(world))
     assert problems(store) == ""
 
 
 def test_a_tree_with_a_link_in_it_is_built_anew(world: World, store: Store) -> None:
-    bundle = world.bundle()
+    bundle = again(world)
     folder = open_admitted(world.home, "tiny", now=NOW, policy=POLICY).model_dir
     folder.chmod(0o755)
     (folder / "l").symlink_to("/etc/passwd")
