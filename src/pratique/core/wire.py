@@ -97,7 +97,8 @@ class Generate(BaseModel):
     `messages` and `tools` go to the admitted chat template as they are. `schema_` constrains the
     answer to JSON of that schema ({}: any JSON). `must_call` constrains it to calls of these tools,
     one or, with `several_calls`, more; `may_call` leaves it free but for the calls in it. At most one
-    of the three is given.
+    of the three is given. Requests of one `scope` may share what was computed of their prompts; None
+    shares with nobody.
     """
 
     model_config = _STRICT
@@ -115,6 +116,7 @@ class Generate(BaseModel):
     stream: bool = False
     logprobs: int | None = Field(default=None, ge=0, le=20)
     ignore_eos: bool = False
+    scope: int | None = Field(default=None, ge=0, lt=2**31)
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     must_call: tuple[str, ...] = Field(default=(), max_length=128)
     may_call: tuple[str, ...] = Field(default=(), max_length=128)

@@ -10,6 +10,8 @@ from typing import Final
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from pratique.jobs.worker_prefix import Columns
+
 GROW_COLUMNS: Final = 128
 COMPACT_COLUMNS: Final = 64
 
@@ -88,7 +90,7 @@ class SlotCache(Cache):
 
     def __init__(self, cells: int = 0) -> None:
         self.book = Book()
-        self._cells = cells
+        self.cells = cells
         super().__init__(layer_class_to_replicate=self._layer)  # type: ignore[arg-type]  # a factory will do
 
     def _layer(self) -> SlotLayer:
@@ -107,7 +109,7 @@ class SlotCache(Cache):
             book.capacity = -(-wanted // GROW_COLUMNS) * GROW_COLUMNS
             book.rows = rows
         if rows > book.rows:
-            affordable = self._cells // max(book.capacity, 1)
+            affordable = self.cells // max(book.capacity, 1)
             book.rows = max(rows, min(2 * book.rows, affordable))
 
     def advance(self, columns: int) -> None:
@@ -126,36 +128,65 @@ class SlotCache(Cache):
             keys[target, :, :length] = keys[source, :, :length]
             values[target, :, :length] = values[source, :, :length]
 
+    @property
+    def allocated(self) -> int:
+        """Cells that the buffers hold, or will once all layers have grown."""
+        held = (keys.shape[0] * keys.shape[2] for _, keys, _ in self._filled())
+        return max(self.book.rows * self.book.capacity, *held, 0)
+
     def shift(self, rows: int, by: int) -> None:
         """Move the first `rows` rows right by `by` columns, or left where `by` is negative.
 
-        What falls off at the left must be masked; new columns at the left hold zeros.
+        What falls off at the left must be masked; new columns at the left hold zeros. Without memory
+        for it, everything is as it was before.
         """
         old = self.book.length
-        if by > 0:
-            self.reserve(max(rows, 1), by)
+        if by < 0:
+            for _, keys, values in self._filled():
+                _shift_left(keys, rows, old, -by)
+                _shift_left(values, rows, old, -by)
+            self.book.length = old + by
+            return
+        self.reserve(max(rows, 1), by)
+        room = (max(self.book.rows, rows), self.book.capacity)
+        moved: list[SlotLayer] = []
+        try:
+            for layer, keys, values in self._filled():
+                wider = _shifted(keys, rows, old, by, room), _shifted(values, rows, old, by, room)
+                layer.keys, layer.values = wider
+                moved.append(layer)
+        except BaseException:
+            for layer in moved:
+                assert layer.keys is not None
+                assert layer.values is not None
+                _shift_left(layer.keys, rows, old + by, by)
+                _shift_left(layer.values, rows, old + by, by)
+            raise
         self.book.length = old + by
-        for layer, keys, values in self._filled():
-            room = max(self.book.rows, rows)
-            layer.keys = _shifted(keys, rows, old, by, (room, self.book.capacity))
-            layer.values = _shifted(values, rows, old, by, (room, self.book.capacity))
 
-    def adopt(self, other: "SlotCache", source: int, target: int, tokens: int) -> None:
-        """Copy the last `tokens` columns of a row of `other` to the end of row `target` here."""
-        end, start = self.book.length, self.book.length - tokens
-        first = other.book.length - tokens
-        while len(self.layers) < len(other.layers):
+    def columns(self, row: int, tokens: int) -> tuple[Columns, ...]:
+        """Return views of a row's last `tokens` columns, layer by layer."""
+        first, end = self.book.length - tokens, self.book.length
+        found: list[Columns] = [None] * len(self.layers)
+        for at, (_, keys, values) in self._numbered():
+            found[at] = keys[row, :, first:end], values[row, :, first:end]
+        return tuple(found)
+
+    def plant(self, row: int, start: int, end: int, layers: tuple[Columns, ...]) -> None:
+        """Copy columns into `row`, from `start` up to `end`; what lies before holds zeros.
+
+        Layers that share another layer's keys stay empty here as they are there.
+        """
+        while len(self.layers) < len(layers):
             self.layers.append(self._layer())
-        # Layers that share another layer's keys stay empty on both sides.
-        for at, (theirs, their_keys, their_values) in other._numbered():  # noqa: SLF001 - same class
-            del theirs
-            mine = self.layers[at]
+        for mine, theirs in zip(self.layers, layers, strict=False):
             assert isinstance(mine, SlotLayer)
-            keys, values = mine.room(their_keys, their_values, target + 1, end)
-            keys[target, :, :start] = 0
-            values[target, :, :start] = 0
-            keys[target, :, start:end] = their_keys[source, :, first : first + tokens]
-            values[target, :, start:end] = their_values[source, :, first : first + tokens]
+            if theirs is None:
+                continue
+            room = mine.room(theirs[0].unsqueeze(0), theirs[1].unsqueeze(0), row + 1, end)
+            for buffer, given in zip(room, theirs, strict=True):
+                buffer[row, :, :start] = 0
+                buffer[row, :, start:end] = given[:, : end - start]
 
     def _filled(self) -> "list[tuple[SlotLayer, torch.Tensor, torch.Tensor]]":
         return [found for _, found in self._numbered()]
@@ -172,9 +203,13 @@ class SlotCache(Cache):
 def _shifted(
     tensor: torch.Tensor, rows: int, length: int, by: int, room: tuple[int, int]
 ) -> torch.Tensor:
-    if by < 0:
-        tensor[:rows, :, : length + by] = tensor[:rows, :, -by:length].clone()
-        return tensor
     new = tensor.new_zeros(room[0], tensor.shape[1], room[1], tensor.shape[3])
     new[:rows, :, by : length + by] = tensor[:rows, :, :length]
     return new
+
+
+def _shift_left(tensor: torch.Tensor, rows: int, length: int, by: int) -> None:
+    """Move columns left in pieces that do not overlap: it needs no memory, and so cannot fail."""
+    for start in range(0, length - by, by):
+        end = min(start + by, length - by)
+        tensor[:rows, :, start:end] = tensor[:rows, :, start + by : end + by]

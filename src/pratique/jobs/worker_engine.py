@@ -33,6 +33,7 @@ from pratique.jobs.worker_batch import Lanes
 from pratique.jobs.worker_cache import COMPACT_COLUMNS
 from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
+from pratique.jobs.worker_prefix import Found
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults, Drawer, TokenMask, draw
 from pratique.jobs.worker_schema import SchemaRefused
@@ -98,6 +99,8 @@ class Engine:
         self._rows: list[Row] = []
         self._staged: Any = None
         self._staged_jobs: list[Job] = []
+        self._cancelled: set[int] = set()
+        self._half = False
         self._out: list[BaseModel] = []
         self._steps = 0
         self._stopping = False
@@ -156,6 +159,7 @@ class Engine:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+            self._lanes.forget()
             give_up()
 
     # --- prompts ----------------------------------------------------------------------------
@@ -163,41 +167,71 @@ class Engine:
     def _stage(self) -> None:
         """Choose waiting requests, oldest first, that fit and whose prompts go well together."""
         chosen: list[Job] = []
-        while self._waiting and self._fits(chosen, self._waiting[0]):
+        known: list[Found | None] = []
+        while self._waiting and self._has_room(chosen, job := self._waiting[0]):
+            found = self._lanes.find(job.request.scope, job.prompt)
+            if chosen and not self._go_together([*chosen, job], [*known, found]):
+                break
             chosen.append(self._waiting.popleft())
+            known.append(found)
         if chosen:
             self._staged_jobs = chosen
-            self._staged = self._lanes.prefill([job.prompt for job in chosen])
+            self._staged = self._lanes.prefill([job.prompt for job in chosen], known)
 
-    def _fits(self, chosen: list[Job], job: Job) -> bool:
+    def _has_room(self, chosen: list[Job], job: Job) -> bool:
+        """Whether the cache holds the longest answers of all who run, are chosen, and this one."""
         limits = self._limits
         rows = len(self._rows) + job.request.n + sum(other.request.n for other in chosen)
         running = [row.job.columns for row in self._rows]
         columns = max([job.columns, *running, *(other.columns for other in chosen)])
         slack = COMPACT_COLUMNS if len(running) + len(chosen) else 0
-        if rows > limits.rows or rows * (columns + slack) > max(
+        return rows <= limits.rows and rows * (columns + slack) <= max(
             limits.kv_tokens, job.columns * job.request.n
-        ):
-            return False
-        if not chosen:
-            return True
-        lengths = [len(other.prompt) for other in (*chosen, job)]
-        padded = max(lengths) * len(lengths)
-        return padded <= limits.prefill_tokens and padded <= 2 * sum(lengths)
+        )
+
+    def _go_together(self, jobs: list[Job], known: list[Found | None]) -> bool:
+        """Whether prompts, less what is known of them, are one turn's work and little of it padding."""
+        limits = self._limits
+        lengths = [len(job.prompt) for job in jobs]
+        fresh = [
+            length - (found.tokens if found else 0)
+            for length, found in zip(lengths, known, strict=True)
+        ]
+        padded = max(fresh) * len(fresh)
+        held = max(lengths) * len(lengths)
+        return (
+            padded <= limits.prefill_tokens
+            and padded <= 2 * sum(fresh)
+            and held <= max(limits.context, limits.prefill_tokens)
+        )
 
     def _advance(self) -> None:
         logits = self._staged.advance(self._limits.prefill_tokens)
         if logits is None:
             return
         for source, job in enumerate(self._staged_jobs):
-            self._out.append(Started(id=job.request.id, prompt_tokens=len(job.prompt)))
-            fresh = [self._row(job, index) for index in range(job.request.n)]
-            first = logits[source].expand(len(fresh), -1).clone()
-            for row, done in zip(fresh, self._draw(first, fresh), strict=True):
-                if not done:
-                    self._lanes.join(self._staged, source)
-                    self._rows.append(row)
+            if job.request.id not in self._cancelled:
+                self._begin(source, job, logits[source])
+        self._unstage()
+
+    def _begin(self, source: int, job: Job, logits: torch.Tensor) -> None:
+        cached = self._staged.cached[source]
+        self._out.append(
+            Started(id=job.request.id, prompt_tokens=len(job.prompt), cached_tokens=cached)
+        )
+        fresh = [self._row(job, index) for index in range(job.request.n)]
+        first = logits.expand(len(fresh), -1).clone()
+        for row, done in zip(
+            fresh, self._accept_all(fresh, *self._draw(first, fresh)), strict=True
+        ):
+            if not done:
+                self._lanes.join(self._staged, source)
+                self._rows.append(row)
+        self._lanes.keep(self._staged, source, job.request.scope)
+
+    def _unstage(self) -> None:
         self._staged, self._staged_jobs = None, []
+        self._cancelled.clear()
 
     def _row(self, job: Job, index: int) -> Row:
         request = job.request
@@ -213,12 +247,17 @@ class Engine:
 
     def _step(self) -> None:
         logits = self._lanes.step([row.newest for row in self._rows])
-        ended = self._draw(logits, self._rows)
+        drawn = self._draw(logits, self._rows)
+        self._half = True
+        ended = self._accept_all(self._rows, *drawn)
         for at in reversed([at for at, done in enumerate(ended) if done]):
             self._leave(at)
+        self._half = False
 
-    def _draw(self, logits: torch.Tensor, rows: list[Row]) -> list[bool]:
-        """Draw a token for each row and say which rows are complete."""
+    def _draw(
+        self, logits: torch.Tensor, rows: list[Row]
+    ) -> tuple[list[int], dict[int, ScoredToken]]:
+        """Draw a token for each row, and score those that were asked for."""
         asked = {
             at: row.job.request.logprobs
             for at, row in enumerate(rows)
@@ -226,7 +265,13 @@ class Engine:
         }
         raw = {at: logits[at].clone() for at in asked}
         tokens = draw(logits, [row.drawer for row in rows])
-        for at, scored in score_rows(raw, asked, tokens, self._prompts.piece).items():
+        return tokens, score_rows(raw, asked, tokens, self._prompts.piece)
+
+    def _accept_all(
+        self, rows: list[Row], tokens: list[int], scores: dict[int, ScoredToken]
+    ) -> list[bool]:
+        """Give each row its token and say which rows are complete."""
+        for at, scored in scores.items():
             rows[at].scores.append(scored)
         return [self._accept(row, token) for row, token in zip(rows, tokens, strict=True)]
 
@@ -294,20 +339,23 @@ class Engine:
         for at in reversed(range(len(self._rows))):
             if self._rows[at].job.request.id == number:
                 self._leave(at)
-        staged = [job for job in self._staged_jobs if job.request.id == number]
-        if staged and len(staged) == len(self._staged_jobs):
-            self._staged, self._staged_jobs = None, []
+        self._cancelled |= {job.request.id for job in self._staged_jobs if job.request.id == number}
+        if self._staged_jobs and len(self._cancelled) == len(self._staged_jobs):
+            self._unstage()
 
     def _drop_staged(self) -> None:
         for job in self._staged_jobs:
             self._cancel_rows(job)
             self._fail(job, Fault.OUT_OF_MEMORY)
-        self._staged, self._staged_jobs = None, []
+        self._unstage()
 
     def _drop_newest(self) -> None:
-        job = self._rows[-1].job
-        self._cancel_rows(job)
-        self._fail(job, Fault.OUT_OF_MEMORY)
+        """Go on without the newest request; without any if the rest is no longer what it was."""
+        whole = not self._half and self._lanes.undo()
+        self._half = False
+        for job in [self._rows[-1].job] if whole else {id(r): r.job for r in self._rows}.values():
+            self._cancel_rows(job)
+            self._fail(job, Fault.OUT_OF_MEMORY)
 
     def _cancel_rows(self, job: Job) -> None:
         for at in reversed(range(len(self._rows))):

@@ -18,6 +18,7 @@ from pratique.core.wire import (
     Started,
     Stop,
 )
+from pratique.jobs import worker_cache, worker_engine
 from pratique.jobs.worker_batch import Batch, Model, Solo
 from pratique.jobs.worker_engine import Engine, Job, admit
 from pratique.jobs.worker_prompts import Prompts
@@ -257,31 +258,140 @@ def test_what_can_never_run_is_refused_with_a_code(loaded, heard, request_, faul
     assert answer.fault is fault
 
 
-def test_memory_running_out_costs_one_request_not_the_worker(loaded, heard, monkeypatch):
-    model, _ = loaded("llama")
-    engine, prompts, limits = engine_for(model, heard)
-    real = Batch.step
-    fallen: list[int] = []
+NO_MEMORY = "[enforce fail] DefaultCPUAllocator: can't allocate memory"
 
-    def step(self: Batch, tokens: list[int]) -> torch.Tensor:
-        if len(tokens) == 2 and not fallen:
-            fallen.append(1)
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-        return real(self, tokens)
 
-    monkeypatch.setattr(Batch, "step", step)
-    for at in range(2):
-        job = admit(
-            Generate(id=at, tokens=(9, 8, 3), max_tokens=9, sampling=GREEDY, ignore_eos=True),
-            prompts,
-            limits,
-        )
+def put(engine: Engine, prompts: Prompts, limits: Limits, *requests: Generate) -> None:
+    for request in requests:
+        job = admit(request, prompts, limits)
         assert isinstance(job, Job)
         engine.inbox.put(job)
+
+
+def failing(monkeypatch: Any, owner: Any, name: str, when: Any) -> None:
+    """Let a call run out of memory, once, where `when` says so of its arguments."""
+    real, fallen = getattr(owner, name), []
+
+    def call(*args: Any, **more: Any) -> Any:
+        if not fallen and when(*args, **more):
+            fallen.append(1)
+            raise RuntimeError(NO_MEMORY)
+        return real(*args, **more)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "when"),
+    [
+        (Model, "forward", lambda _, ids, *__: ids.shape == (2, 1)),
+        (worker_engine, "draw", lambda logits, _: len(logits) == 2),
+        (worker_engine, "score_rows", lambda raw, asked, tokens, piece: len(tokens) == 2),
+    ],
+)
+def test_memory_running_out_costs_one_request_not_the_worker(
+    loaded, heard, monkeypatch, owner, name, when
+):
+    model, _ = loaded("llama")
+    engine, prompts, limits = engine_for(model, heard)
+    failing(monkeypatch, owner, name, when)
+    requests = [
+        Generate(id=at, tokens=(9, 8, 3), max_tokens=9, sampling=GREEDY, ignore_eos=True)
+        for at in range(2)
+    ]
+    put(engine, prompts, limits, *requests)
     engine.inbox.put(Stop())
     engine.run()
     assert [f.fault for f in heard.of(Failed)] == [Fault.OUT_OF_MEMORY]
     assert [d.text for d in heard.of(Done)] == [plain(model, [9, 8, 3], 9)]
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2, 3])
+def test_memory_running_out_while_rows_move_leaves_them_whole(loaded, heard, monkeypatch, layer):
+    """A longer prompt moves the others to the right, layer by layer: half of that must not stay."""
+    model, _ = loaded("llama")
+    engine, prompts, limits = engine_for(model, heard)
+    real, calls = worker_cache._shifted, []
+
+    def shifted(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == layer + 1:
+            raise RuntimeError(NO_MEMORY)
+        return real(*args)
+
+    put(engine, prompts, limits, Generate(id=0, tokens=(9, 8, 3), max_tokens=20, sampling=GREEDY, ignore_eos=True))  # fmt: skip
+    with torch.inference_mode():
+        engine._take()
+        engine._turn()
+        monkeypatch.setattr(worker_cache, "_shifted", shifted)
+        put(engine, prompts, limits, Generate(id=1, tokens=tuple(range(5, 60)), max_tokens=9))
+        engine.inbox.put(Stop())
+    engine.run()
+    assert [(f.id, f.fault) for f in heard.of(Failed)] == [(1, Fault.OUT_OF_MEMORY)]
+    assert [d.text for d in heard.of(Done)] == [plain(model, [9, 8, 3], 20)]
+
+
+def test_a_state_that_cannot_be_taken_back_is_not_gone_on_with(loaded, heard, monkeypatch):
+    model, _ = loaded("llama")
+    engine, prompts, limits = engine_for(model, heard, solo=True)
+    failing(monkeypatch, worker_engine, "draw", lambda logits, _: len(logits) == 2)
+    requests = [
+        Generate(id=at, tokens=(9, 8, 3), max_tokens=9, sampling=GREEDY, ignore_eos=True)
+        for at in range(2)
+    ]
+    put(engine, prompts, limits, *requests)
+    engine.inbox.put(Stop())
+    engine.run()
+    assert [f.id for f in heard.of(Failed)] == [0, 1]
+    assert not heard.of(Done)
+
+
+def test_a_request_cancelled_while_its_prompt_is_computed_never_runs(loaded, heard):
+    model, _ = loaded("llama")
+    engine, prompts, limits = engine_for(model, heard)
+    put(
+        engine,
+        prompts,
+        limits,
+        *(Generate(id=at, tokens=(9, 8, at + 3), max_tokens=9, ignore_eos=True) for at in range(2)),
+    )
+    engine._take()
+    engine._stage()
+    engine._cancel(1)
+    engine.inbox.put(Stop())
+    engine.run()
+    assert {message.id for message in heard.of(Started)} == {0}
+    assert [done.id for done in heard.of(Done)] == [0]
+
+
+def test_a_long_prompt_does_not_hold_up_what_runs(loaded, heard):
+    """However long a prompt that arrives, whoever runs gets a token for each piece of it."""
+    model, _ = loaded("llama")
+    limits = limits_for(kv_tokens=4096).model_copy(update={"prefill_tokens": 16})
+    engine, prompts, limits = engine_for(model, heard, limits)
+    running = Generate(id=0, tokens=(9, 8, 3), max_tokens=60, stream=True, ignore_eos=True)
+    long = Generate(id=1, tokens=tuple([5] * 160), max_tokens=2, ignore_eos=True)
+    columns: list[int] = []
+    real = Model.forward
+
+    def forward(self: Model, ids: torch.Tensor, *rest: Any) -> Any:
+        columns.append(ids.numel())
+        return real(self, ids, *rest)
+
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Model, "forward", forward)
+        put(engine, prompts, limits, running)
+        engine._take()
+        engine._turn()
+        put(engine, prompts, limits, long)
+        engine._take()
+        begun = len(columns)
+        while not any(started.id == 1 for started in heard.of(Started)):
+            engine._turn()
+            engine._flush()
+    # Ten pieces of sixteen, and after each of them a step for those who run.
+    assert columns[begun:][::2] == [16] * 10
+    assert columns[begun:][1::2] == [1] * 9 + [2]
 
 
 def test_every_request_is_told_its_prompt_length_first(loaded, heard):
