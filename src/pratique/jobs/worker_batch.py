@@ -188,7 +188,7 @@ class Batch:
 
     def _reserve(self, rows: int, columns: int) -> None:
         """Make room for rows; kept prompts make way."""
-        self._cache.cells = self._cells - self._prefixes.cells
+        self._cache.taken = self._prefixes.cells
         self._cache.reserve(rows, columns)
         self._prefixes.shrink(self._cells - self._cache.allocated)
 

@@ -16,6 +16,11 @@ GROW_COLUMNS: Final = 128
 COMPACT_COLUMNS: Final = 64
 
 
+def grown(columns: int) -> int:
+    """Return how many columns are allocated for so many."""
+    return -(-columns // GROW_COLUMNS) * GROW_COLUMNS
+
+
 class Book:
     """What all layers share: `length` columns are filled, `capacity` columns for `rows` exist."""
 
@@ -85,12 +90,13 @@ class SlotCache(Cache):
     """A cache whose rows can be added, moved and dropped between forward passes.
 
     `reserve` before a forward pass, `advance` after it. `cells` bounds rows times columns of what is
-    allocated ahead of need.
+    allocated ahead of need; `taken` of them are used for something else just now.
     """
 
     def __init__(self, cells: int = 0) -> None:
         self.book = Book()
         self.cells = cells
+        self.taken = 0
         super().__init__(layer_class_to_replicate=self._layer)  # type: ignore[arg-type]  # a factory will do
 
     def _layer(self) -> SlotLayer:
@@ -106,11 +112,13 @@ class SlotCache(Cache):
         book = self.book
         wanted = book.length + columns
         if wanted > book.capacity:
-            book.capacity = -(-wanted // GROW_COLUMNS) * GROW_COLUMNS
+            book.capacity = max(wanted, min(grown(wanted), self.cells // max(rows, 1)))
             book.rows = rows
         if rows > book.rows:
-            affordable = self.cells // max(book.capacity, 1)
+            affordable = (self.cells - self.taken) // max(book.capacity, 1)
             book.rows = max(rows, min(2 * book.rows, affordable))
+            # Columns were rounded up for fewer rows than there are now.
+            book.capacity = max(wanted, min(book.capacity, self.cells // rows))
 
     def advance(self, columns: int) -> None:
         """Count columns that a forward pass wrote."""

@@ -30,7 +30,7 @@ from pratique.core.wire import (
     Stop,
 )
 from pratique.jobs.worker_batch import Lanes
-from pratique.jobs.worker_cache import COMPACT_COLUMNS
+from pratique.jobs.worker_cache import COMPACT_COLUMNS, grown
 from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
 from pratique.jobs.worker_prefix import Found
@@ -180,14 +180,13 @@ class Engine:
 
     def _has_room(self, chosen: list[Job], job: Job) -> bool:
         """Whether the cache holds the longest answers of all who run, are chosen, and this one."""
+        if not self._rows and not chosen:
+            return True  # `admit` has seen to it that a request fits alone
         limits = self._limits
         rows = len(self._rows) + job.request.n + sum(other.request.n for other in chosen)
         running = [row.job.columns for row in self._rows]
         columns = max([job.columns, *running, *(other.columns for other in chosen)])
-        slack = COMPACT_COLUMNS if len(running) + len(chosen) else 0
-        return rows <= limits.rows and rows * (columns + slack) <= max(
-            limits.kv_tokens, job.columns * job.request.n
-        )
+        return rows <= limits.rows and rows * grown(columns + COMPACT_COLUMNS) <= limits.kv_tokens
 
     def _go_together(self, jobs: list[Job], known: list[Found | None]) -> bool:
         """Whether prompts, less what is known of them, are one turn's work and little of it padding."""

@@ -74,12 +74,12 @@ async def pieces(
 async def _answers(
     supervisor: Supervisor, request: Generate, exchange: Exchange
 ) -> AsyncIterator[str]:
-    ticket = await supervisor.ask(request)
+    ticket = await supervisor.ask(_of_one_caller(request))
     try:
         async for answer in ticket:
             match answer:
                 case Started():
-                    exchange.started(answer.prompt_tokens)
+                    exchange.started(answer)
                 case Delta():
                     exchange.said(answer.text)
                     yield answer.text
@@ -94,6 +94,11 @@ async def _answers(
                     raise WorkerGone
     finally:
         ticket.close()
+
+
+def _of_one_caller(request: Generate | Embed) -> Generate | Embed:
+    """Whoever is at the terminal is the only caller: prompts that begin alike are computed once."""
+    return request.model_copy(update={"scope": 0}) if isinstance(request, Generate) else request
 
 
 # --- batches --------------------------------------------------------------------------------------
@@ -304,12 +309,12 @@ async def _asked(
     question = request if isinstance(request, Question) else None
     choices: dict[int, dict[str, Any]] = {}
     message = request.request if isinstance(request, Question) else request
-    ticket = await supervisor.ask(message)
+    ticket = await supervisor.ask(_of_one_caller(message))
     try:
         async for answer in ticket:
             match answer:
                 case Started():
-                    exchange.started(answer.prompt_tokens)
+                    exchange.started(answer)
                 case Done() if question:
                     exchange.said(answer.text)
                     exchange.completion_tokens += answer.completion_tokens

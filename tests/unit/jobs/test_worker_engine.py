@@ -282,19 +282,17 @@ def failing(monkeypatch: Any, owner: Any, name: str, when: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "name", "when"),
+    "place",
     [
         (Model, "forward", lambda _, ids, *__: ids.shape == (2, 1)),
         (worker_engine, "draw", lambda logits, _: len(logits) == 2),
         (worker_engine, "score_rows", lambda raw, asked, tokens, piece: len(tokens) == 2),
     ],
 )
-def test_memory_running_out_costs_one_request_not_the_worker(
-    loaded, heard, monkeypatch, owner, name, when
-):
+def test_memory_running_out_costs_one_request_not_the_worker(loaded, heard, monkeypatch, place):
     model, _ = loaded("llama")
     engine, prompts, limits = engine_for(model, heard)
-    failing(monkeypatch, owner, name, when)
+    failing(monkeypatch, *place)
     requests = [
         Generate(id=at, tokens=(9, 8, 3), max_tokens=9, sampling=GREEDY, ignore_eos=True)
         for at in range(2)

@@ -95,6 +95,7 @@ class Callers:
         self, keys: tuple[Key, ...], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._keys = {key.sha256: key for key in keys}
+        self._scopes = {ANONYMOUS: 0, **{key.id: at for at, key in enumerate(keys, start=1)}}
         self._clock = clock
         now = clock()
         self._requests = {
@@ -128,6 +129,10 @@ class Callers:
                 code="invalid_api_key",
             )
         return key.id
+
+    def scope(self, caller: str) -> int:
+        """Return the number under which the worker knows a caller: nothing of the key is in it."""
+        return self._scopes[caller]
 
     def spend_request(self, caller: str) -> None:
         """Count one request. Raises ApiError 429 if the caller's limits are used up."""

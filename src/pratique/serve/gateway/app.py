@@ -209,6 +209,7 @@ class Gateway:
         metrics, route = self.metrics, exchange.route
         metrics.add("pratique_requests_total", route=route, status=str(exchange.status))
         metrics.add("pratique_prompt_tokens_total", exchange.prompt_tokens)
+        metrics.add("pratique_cached_tokens_total", exchange.cached_tokens)
         metrics.add("pratique_completion_tokens_total", exchange.completion_tokens)
         metrics.observe("pratique_request_seconds", exchange.seconds, route=route)
         if exchange.first_token is not None:
@@ -228,8 +229,14 @@ class Gateway:
             raise of_fault(answer)
         return answer
 
-    async def ask(self, message: Any) -> Ticket:  # noqa: ANN401 - any request
-        """Pass a request to the worker. Raises ApiError 400 if it cannot be sent, or WorkerGone."""
+    async def ask(self, message: Any, exchange: Exchange | None = None) -> Ticket:  # noqa: ANN401 - any request
+        """Pass a request to the worker. Raises ApiError 400 if it cannot be sent, or WorkerGone.
+
+        With an exchange, what is computed of its prompt may be kept for later requests of its caller.
+        """
+        if isinstance(message, Generate) and exchange is not None:
+            scope = self.callers.scope(exchange.caller)
+            message = message.model_copy(update={"scope": scope})
         try:
             return await self.supervisor.ask(message)
         except FormatError as error:

@@ -60,7 +60,7 @@ class _Chat:
             **self._head,
             "object": "chat.completion",
             "choices": [self._whole(choice) for choice in answered.choices],
-            "usage": usage(answered.prompt_tokens, answered.completion_tokens),
+            "usage": usage(answered),
         }
 
     def _whole(self, choice: Choice) -> Json:
@@ -102,8 +102,7 @@ class _Chat:
         """Return the counts, if they were asked for."""
         if not self._usage:
             return []
-        counts = usage(exchange.prompt_tokens, exchange.completion_tokens)
-        return [{**self._chunks([]), "usage": counts}]
+        return [{**self._chunks([]), "usage": usage(exchange)}]
 
     def failure(self, error: ApiError) -> Json:
         """Return the error."""

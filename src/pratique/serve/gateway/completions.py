@@ -43,7 +43,9 @@ async def completions(gateway: Gateway, exchange: Exchange, body: bytes) -> Resp
         for choice in part.choices:
             choice.index += number * (asked.n or 1)
     whole = Answered(
-        sum(part.prompt_tokens for part in parts), [c for part in parts for c in part.choices]
+        sum(part.prompt_tokens for part in parts),
+        [c for part in parts for c in part.choices],
+        sum(part.cached_tokens for part in parts),
     )
     return JSONResponse(shape.whole(whole))
 
@@ -82,7 +84,7 @@ class _Completion:
         return {
             **self._head,
             "choices": [_text(c.index, c.text, c.scores, c.finish) for c in answered.choices],
-            "usage": usage(answered.prompt_tokens, answered.completion_tokens),
+            "usage": usage(answered),
         }
 
     def encode(self, value: Json) -> bytes:
@@ -107,8 +109,7 @@ class _Completion:
         """Return the counts, if they were asked for."""
         if not self._usage:
             return []
-        counts = usage(exchange.prompt_tokens, exchange.completion_tokens)
-        return [{**self._head, "choices": [], "usage": counts}]
+        return [{**self._head, "choices": [], "usage": usage(exchange)}]
 
     def failure(self, error: ApiError) -> Json:
         """Return the error."""

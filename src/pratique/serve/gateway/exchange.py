@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pratique.core.wire import Started
+
 
 @dataclass(slots=True)
 class Exchange:
@@ -24,6 +26,7 @@ class Exchange:
     prompt_chars: int = 0
     completion_chars: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     completion_tokens: int = 0
     first_token: float | None = None
     streamed: bool = False
@@ -46,9 +49,10 @@ class Exchange:
         for text in texts:
             self.asked(text)
 
-    def started(self, prompt_tokens: int) -> None:
+    def started(self, prompt: Started) -> None:
         """Count a prompt that was computed: with that its first token was drawn."""
-        self.prompt_tokens += prompt_tokens
+        self.prompt_tokens += prompt.prompt_tokens
+        self.cached_tokens += prompt.cached_tokens
         if self.first_token is None:
             self.first_token = time.monotonic()
 

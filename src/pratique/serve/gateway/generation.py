@@ -79,7 +79,7 @@ class Shape(Protocol):
 
 async def collect(gateway: Gateway, exchange: Exchange, question: Question) -> Answered:
     """Ask and wait for all choices. Raises ApiError, WorkerGone."""
-    ticket = await gateway.ask(question.request)
+    ticket = await gateway.ask(question.request, exchange)
     answered = Answered(0, [])
     try:
         async for answer in ticket:
@@ -87,7 +87,7 @@ async def collect(gateway: Gateway, exchange: Exchange, question: Question) -> A
                 case Started():
                     answered.prompt_tokens = answer.prompt_tokens
                     answered.cached_tokens = answer.cached_tokens
-                    exchange.started(answer.prompt_tokens)
+                    exchange.started(answer)
                 case Done():
                     answered.choices.append(choice_of(answer))
                     _count(exchange, answer)
@@ -118,7 +118,7 @@ async def stream(
     gateway: Gateway, exchange: Exchange, question: Question, shape: Shape
 ) -> Response:
     """Start a stream once the worker has understood the prompt: until then errors have a status."""
-    ticket = await gateway.ask(question.request)
+    ticket = await gateway.ask(question.request, exchange)
     answers = aiter(ticket)
     try:
         first = await anext(answers)
@@ -129,7 +129,7 @@ async def stream(
     except BaseException:
         ticket.close()
         raise
-    exchange.started(first.prompt_tokens)
+    exchange.started(first)
     exchange.streamed = True
     return EventStream(
         _events(gateway, exchange, answers, question, shape),
@@ -199,10 +199,11 @@ def fingerprint(gateway: Gateway) -> str:
     return f"{gateway.supervisor.model.bundle_id[:16]}-{rung}"
 
 
-def usage(prompt: int, completion: int) -> dict[str, int]:
+def usage(counts: Answered | Exchange) -> Json:
     """Return the counts in OpenAI's form."""
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
+        "prompt_tokens": counts.prompt_tokens,
+        "completion_tokens": counts.completion_tokens,
+        "total_tokens": counts.prompt_tokens + counts.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_tokens},
     }

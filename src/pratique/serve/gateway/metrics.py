@@ -97,7 +97,12 @@ def gateway_metrics() -> Metrics:
     for name, kind, text in (
         ("requests_total", "counter", "Requests by route and status"),
         ("refusals_total", "counter", "Requests refused, by code"),
-        ("prompt_tokens_total", "counter", "Prompt tokens computed"),
+        ("prompt_tokens_total", "counter", "Prompt tokens, those that were kept included"),
+        (
+            "cached_tokens_total",
+            "counter",
+            "Prompt tokens kept from earlier requests of the same key",
+        ),
         ("completion_tokens_total", "counter", "Tokens generated"),
         ("request_seconds", "histogram", "Time from the request's arrival to its last byte"),
         ("first_token_seconds", "histogram", "Time from the request's arrival to its first token"),

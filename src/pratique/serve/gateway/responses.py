@@ -236,7 +236,7 @@ def _called(call: Call) -> Json:
 def _usage(exchange: Exchange) -> Json:
     return {
         "input_tokens": exchange.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": 0},
+        "input_tokens_details": {"cached_tokens": exchange.cached_tokens},
         "output_tokens": exchange.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": exchange.prompt_tokens + exchange.completion_tokens,
