@@ -17,6 +17,7 @@ QUICK = {
     "ledger": ["--events", "5000"],
     "redact": [],
     "serve": ["--clients", "4", "--rounds", "1", "--skip-peers"],
+    "soak": ["--requests", "100", "--kills", "3"],
     "tokenizer": [],
     "verify": ["--size", "128", "--files", "5000", "--rounds", "1"],
     "vet": ["--gib", "0.5"],

@@ -151,3 +151,43 @@ def test_this_machine():
     machine = read_machine()
     assert 0 < machine.free <= machine.total
     assert machine.cpus >= 1
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({}, 16),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cgroup.controllers": "cpu",
+          "sys/fs/cgroup/cpu.max": "max 100000"}, 16),
+        # A pod's limit of 4 above a container's of 6; half a CPU is not a thread.
+        ({"proc/self/cgroup": "0::/pod/c\n", "sys/fs/cgroup/cgroup.controllers": "cpu",
+          "sys/fs/cgroup/pod/cpu.max": "400000 100000",
+          "sys/fs/cgroup/pod/c/cpu.max": "600000 100000"}, 4),
+        ({"proc/self/cgroup": "0::/c\n", "sys/fs/cgroup/cgroup.controllers": "cpu",
+          "sys/fs/cgroup/c/cpu.max": "250000 100000"}, 2),
+        # Version 1 under either name of the mount, and the path of another namespace.
+        ({"proc/self/cgroup": "4:cpu,cpuacct:/docker/abc\n",
+          "sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_quota_us": "300000",
+          "sys/fs/cgroup/cpu,cpuacct/docker/abc/cpu.cfs_period_us": "100000"}, 3),
+        ({"proc/self/cgroup": "4:cpu:/../elsewhere\n",
+          "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000",
+          "sys/fs/cgroup/cpu/cpu.cfs_period_us": "10000"}, 5),
+        # What makes no sense limits nothing.
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cgroup.controllers": "cpu",
+          "sys/fs/cgroup/cpu.max": "100000 0"}, 16),
+    ],
+)  # fmt: skip
+def test_threads_follow_every_quota_above_this_process(tmp_path, monkeypatch, files, cpus):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    assert read_cpus(tree(tmp_path, files)) == cpus
+
+
+def test_threads_follow_the_cpus_this_process_may_run_on(tmp_path, monkeypatch):
+    """A cpuset (version 1 or 2) and taskset both show in the affinity, sched_setaffinity(2)."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {1, 5, 7})
+    files = {
+        "proc/self/cgroup": "0::/\n",
+        "sys/fs/cgroup/cgroup.controllers": "cpu cpuset",
+        "sys/fs/cgroup/cpu.max": "800000 100000",
+    }
+    assert read_cpus(tree(tmp_path, files)) == 3
