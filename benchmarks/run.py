@@ -15,6 +15,7 @@ QUICK = {
     "fetch": ["--mib", "128", "--rounds", "1"],
     "fit": ["llama"],
     "ledger": ["--events", "5000"],
+    "prefix": ["--turns", "3", "--pairs", "1"],
     "redact": [],
     "serve": ["--clients", "4", "--rounds", "1", "--skip-peers"],
     "soak": ["--requests", "100", "--kills", "3"],

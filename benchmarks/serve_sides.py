@@ -219,28 +219,40 @@ class Direct:
             serving.Notes(),
             limits=limits,
         )
-        self._do(self._supervisor.start())
+        self.do(self._supervisor.start())
 
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
+    @property
+    def link(self) -> WorkerLink:
+        """The worker's line."""
+        assert self._supervisor.link is not None
+        return self._supervisor.link
+
+    @property
+    def pid(self) -> int:
+        """The worker's process."""
+        assert self._supervisor.pid is not None
+        return self._supervisor.pid
+
+    def do(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine where the line lives."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def together(self, requests: list[Generate]) -> float:
         """Ask all at once; return wall seconds."""
-        link = self._supervisor.link
-        assert link is not None
+        link = self.link
 
         async def all_of_them() -> None:
             await asyncio.gather(*(_drain(link, request) for request in requests))
 
         began = time.perf_counter()
-        self._do(all_of_them())
+        self.do(all_of_them())
         return time.perf_counter() - began
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._do(self._supervisor.stop())
+        self.do(self._supervisor.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
