@@ -1,12 +1,14 @@
 """The official client against the whole runtime, the lock excepted, with a real model."""
 
 import concurrent.futures
+import tomllib
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
 
+from pratique.serve.gateway.access import Key, new_key
 from tests.support import models
 from tests.support.serving import serving
 
@@ -145,3 +147,34 @@ def test_refusals_have_the_client_own_types(client, more, status, code):
     with pytest.raises(openai.APIStatusError) as streamed:
         list(ask(client, stream=True, **more))
     assert streamed.value.status_code == status
+
+
+def test_kept_prompts_are_never_shared_between_keys(directory):
+    """What one key's request computed shows in no other key's answer, count or metric."""
+    secrets = {}
+    keys = []
+    for name in ("ann", "bob"):
+        secrets[name], lines = new_key(name)
+        keys.append(Key(**tomllib.loads(lines)["key"][0]))
+    body = {"model": "tiny", "prompt": [7] * 90, "max_tokens": 4, "temperature": 0}
+
+    def kept(found, name: str) -> int:
+        answer = httpx.post(
+            f"{found.url}/v1/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {secrets[name]}"},
+            timeout=60,
+        ).json()
+        texts.add(answer["choices"][0]["text"])
+        return answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    texts: set[str] = set()
+    with serving(directory, keys=tuple(keys)) as found:
+        assert [kept(found, name) for name in ("ann", "bob", "ann", "bob")] == [0, 0, 89, 89]
+        exchanges = [exchange for exchange, _ in found.notes.served_]
+        assert [exchange.cached_tokens for exchange in exchanges] == [0, 0, 89, 89]
+        metrics = httpx.get(
+            f"{found.url}/metrics", headers={"Authorization": f"Bearer {secrets['ann']}"}
+        ).text
+        assert "pratique_cached_tokens_total 178\n" in metrics
+    assert len(texts) == 1

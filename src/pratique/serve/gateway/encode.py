@@ -18,6 +18,7 @@ from pratique.serve.gateway.fields import (
 )
 
 MOST_INPUTS = 2048
+_MOST_TOKEN = 2**31
 
 
 async def embeddings(gateway: Gateway, exchange: Exchange, body: bytes) -> Response:
@@ -51,6 +52,7 @@ async def embeddings(gateway: Gateway, exchange: Exchange, body: bytes) -> Respo
 
 def inputs(
     value: str | list[str] | list[int] | list[list[int]],
+    field: str = "input",
 ) -> tuple[list[str], tuple[tuple[int, ...], ...]]:
     """Sort an `input` or `prompt` into texts or token rows. Raises ApiError on mixtures."""
     if isinstance(value, str):
@@ -58,13 +60,15 @@ def inputs(
     one_row = bool(value) and isinstance(value[0], int)
     if not value or (len(value) > MOST_INPUTS and not one_row):
         raise ApiError(
-            400, f"field 'input': 1 to {MOST_INPUTS} texts", param="input", code="invalid_value"
+            400, f"field '{field}': 1 to {MOST_INPUTS} texts", param=field, code="invalid_value"
         )
     rows: Any = [value] if one_row else value
     if isinstance(rows[0], str):
         return list(rows), ()
-    if any(token < 0 for row in rows for token in row):
-        raise ApiError(400, "field 'input': a negative token", param="input", code="invalid_value")
+    if any(not 0 <= token < _MOST_TOKEN for row in rows for token in row):
+        raise ApiError(
+            400, f"field '{field}': a number that is no token", param=field, code="invalid_value"
+        )
     return [], tuple(tuple(row) for row in rows)
 
 

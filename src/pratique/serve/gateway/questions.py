@@ -73,7 +73,7 @@ def of_chat(asked: ChatRequest) -> Question:
 
 def of_completion(asked: CompletionRequest) -> list[Question]:
     """Read POST /v1/completions: a question for each prompt. Raises ApiError."""
-    texts, tokens = inputs(asked.prompt)
+    texts, tokens = inputs(asked.prompt, "prompt")
     prompts: list[dict[str, Any]] = [{"text": text} for text in texts]
     prompts += [{"tokens": row} for row in tokens]
     if len(prompts) > MOST_PROMPTS or (asked.stream and len(prompts) > 1):
