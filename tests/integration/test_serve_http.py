@@ -178,3 +178,11 @@ def test_kept_prompts_are_never_shared_between_keys(directory):
         ).text
         assert "pratique_cached_tokens_total 178\n" in metrics
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize("token", [-1, 2**31, 2**53, 2**60])
+def test_a_number_that_is_no_token_is_a_400(served, token):
+    body = {"model": "tiny", "prompt": [token], "max_tokens": 1}
+    answer = httpx.post(f"{served.url}/v1/completions", json=body, timeout=60)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "prompt"

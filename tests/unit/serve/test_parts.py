@@ -35,7 +35,7 @@ def test_prometheus_text():
     assert text.endswith("\n")
     with pytest.raises(KeyError):
         metrics.add("undeclared")
-    assert gateway_metrics().render().count("# TYPE") == 15
+    assert gateway_metrics().render().count("# TYPE") == 16
 
 
 @pytest.mark.parametrize(
