@@ -118,6 +118,7 @@ def latency(side: Side, plain: Plain, pairs: int) -> None:
         cpu, began = side.cpu(), time.perf_counter()
         ask(side, connection, body)
         mine, mine_cpu = time.perf_counter() - began, side.cpu() - cpu
+        connection.close()
         theirs, theirs_cpu = plain.once()
         walls.append(mine / theirs)
         cpus.append(mine_cpu / theirs_cpu)
@@ -140,6 +141,8 @@ def overhead(side: Side, direct: Direct, clients: int, pairs: int) -> None:
             gateway, whole, began = side.gateway_cpu(), side.cpu(), time.perf_counter()
             with concurrent.futures.ThreadPoolExecutor(count) as pool:
                 list(pool.map(lambda pair: ask(side, *pair), zip(connections, bodies, strict=True)))
+            for connection in connections:  # the server hangs up on who is idle for long
+                connection.close()
             if turn:  # the first is for warming up
                 extra.append((time.perf_counter() - began) / straight - 1)
                 shares.append((side.gateway_cpu() - gateway) / (side.cpu() - whole))
