@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pratique.core.findings import Verdict
+from pratique.core.foreign import ForeignRoot
 from pratique.core.ids import CommitSha, RepoId
 from pratique.core.manifest import Manifest
 from pratique.core.stages import Stage
@@ -51,6 +52,7 @@ class Candidate:
     is the directory of an admitted base model to compare the tokenizer with. `measured` is what the
     caller found itself while it wrote `root`, to which nobody else can write: the gate then hashes
     only what it parses, and refuses if anything else lies there. None: the gate hashes everything.
+    `foreign` is the code of other repositories that is carried along; it is always hashed.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Candidate:
     hub: dict[str, object] = field(default_factory=dict)
     reference: Path | None = None
     measured: Manifest | None = None
+    foreign: tuple[ForeignRoot, ...] = ()
 
 
 class Gate(Protocol):

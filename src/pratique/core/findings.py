@@ -64,7 +64,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a verdict speaks of. `digest` is the manifest digest of the files that were vetted."""
+    """What a verdict speaks of. `digest` is the manifest digest of the files that were vetted.
+
+    `foreign` are the pins of other repositories whose code was vetted with it (ORG/NAME@COMMIT),
+    each with its manifest digest.
+    """
 
     name: str
     digest: Digest
@@ -72,6 +76,7 @@ class Subject:
     commit: str | None = None
     files: int = 0
     size: int = 0
+    foreign: tuple[tuple[str, Digest], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,19 @@ Nothing in it turns a `refuse` into a pass. Unknown keys are errors: a misspelt 
 import hashlib
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from pratique.core.foreign import FOREIGN_CODE, Pin, parse_pin
 from pratique.core.ids import Digest, parse_commit, parse_digest, parse_repo_id
 from pratique.errors import FormatError
 
@@ -32,27 +41,71 @@ def _checked(parse: Callable[[str], str]) -> AfterValidator:
 DigestText = Annotated[str, _checked(parse_digest)]
 CommitText = Annotated[str, _checked(parse_commit)]
 RepoText = Annotated[str, _checked(parse_repo_id)]
+PinText = Annotated[str, _checked(lambda text: parse_pin(text).text)]
 
 RungName = Literal["auto", "device_map", "int8", "nf4"]
+
+
+def _digest_of_pin(found: dict[str, Any]) -> str:
+    """A pin is its own digest; without one the digest must be said, and "" is none."""
+    pin = found.get("foreign")
+    return "" if pin is None else parse_pin(pin).digest
+
+
+def _digest_or_pin(schema: dict[str, Any]) -> None:
+    """One of them must stand there."""
+    schema["anyOf"] = [{"required": ["digest"]}, {"required": ["foreign"]}]
 
 
 class Allowance(BaseModel):
     """One exception somebody answers for: what, which bytes, why, who, until when.
 
     It matches a finding only if the check id and the digest are the same, and repository, commit
-    and path are, where given. A changed byte changes the digest and so voids it.
+    and path are, where given. A changed byte changes the digest and so voids it. Code of another
+    repository is allowed by naming that repository at one commit: `foreign`, and then the digest
+    is of that text.
     """
 
-    model_config = _STRICT
+    model_config = ConfigDict(**_STRICT, json_schema_extra=_digest_or_pin)
 
     check: str = Field(min_length=1, description="id of the check whose finding is answered for")
-    digest: DigestText = Field(description="SHA-256 of the file or value, as the finding shows it")
+    foreign: PinText | None = Field(
+        default=None,
+        description="for check foreign-code, instead of a digest: ORG/NAME@COMMIT, the other "
+        "repository whose code may be taken",
+    )
+    digest: DigestText = Field(
+        default_factory=_digest_of_pin,
+        description="SHA-256 of the file or value, as the finding shows it",
+    )
     reason: str = Field(min_length=8, description="why this is acceptable, for the auditor")
     owner: str = Field(min_length=1, description="who answers for it")
     expires: date = Field(description="last day on which it holds")
     repo: RepoText | None = Field(default=None, description="only for this repository")
     commit: CommitText | None = Field(default=None, description="only for this commit")
     path: str | None = Field(default=None, description="only for this file")
+    @property
+    def pin(self) -> Pin | None:
+        """The other repository's commit that this names, if it does."""
+        return None if self.foreign is None else parse_pin(self.foreign)
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        if not self.digest:
+            raise ValueError("digest: Field required")
+        if (self.check == FOREIGN_CODE) != (self.foreign is not None):
+            raise ValueError(f"check {FOREIGN_CODE} and `foreign` go together")
+        if self.pin is not None and self.digest != self.pin.digest:
+            raise ValueError("the digest is not that of `foreign`: leave it out")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_new(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Policies and approvals that name no pin keep the bytes, and the digest, that they had."""
+        value: dict[str, Any] = write(self)
+        if self.foreign is None:
+            value.pop("foreign", None)
+        return value
 
 
 class FetchRules(BaseModel):

@@ -1,16 +1,14 @@
 """Reads Python source as a reviewer would want it summed up. Parsed (ast), never imported or run."""
 
 import ast
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from pratique.errors import FormatError
-from pratique.formats import text
+from pratique.formats import python_code, text
 from pratique.vet.repo import Repo
 
-_MAX_SOURCE: Final = 4 * 2**20
 _MAX_SHOWN: Final = 24
 
 
@@ -18,32 +16,27 @@ _MAX_SHOWN: Final = 24
 class CodeFacts:
     """What one source file imports and calls, by name.
 
-    `local`: what it may import from the repository, as (folders up, dotted name).
+    `local`: the files of the repository that it may import.
     """
 
     imports: tuple[str, ...]
     calls: tuple[str, ...]
-    local: tuple[tuple[int, str], ...]
+    local: tuple[str, ...]
     top_level_calls: tuple[str, ...]
 
 
 def read_code(repo: Repo, path: str) -> CodeFacts:
     """Return the facts of a Python file. Raises FormatError for what no reviewer could read."""
-    source = text.decode(repo.read(path, _MAX_SOURCE))
-    if (char := text.hidden_in(source)) is not None:
+    data = repo.read(path, python_code.MAX_SOURCE)
+    if (char := text.hidden_in(text.decode(data))) is not None:
         raise FormatError(
             f"holds the hidden character {text.name_of(char)}: it shows other code than it runs"
         )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise FormatError(f"is not Python that can be read ({type(error).__name__})") from error
+    tree = python_code.parse(data)
     return CodeFacts(
         imports=_shown(_imports(tree)),
         calls=_shown(_calls(ast.walk(tree))),
-        local=tuple(dict.fromkeys(_local(tree))),
+        local=tuple(dict.fromkeys(python_code.imported_files(tree, path))),
         top_level_calls=_shown(_calls(n for s in tree.body for n in _own(s))),
     )
 
@@ -60,19 +53,6 @@ def _imports(tree: ast.Module) -> list[str]:
             found.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             found.append("." * node.level + (node.module or ""))
-    return found
-
-
-def _local(tree: ast.Module) -> list[tuple[int, str]]:
-    """(folders up, dotted name) of every module that a relative import may load.
-
-    `from .pkg import name` may load pkg/name.py as well as pkg/__init__.py: both are named.
-    """
-    found: list[tuple[int, str]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            modules = [".".join(filter(None, (node.module, a.name))) for a in node.names]
-            found.extend((node.level - 1, m) for m in (node.module or "", *modules))
     return found
 
 

@@ -8,10 +8,12 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 from pratique.core.candidate import Candidate, EntryKind
 from pratique.core.findings import Disposition, Finding, Severity
+from pratique.core.foreign import shown_path
 from pratique.core.ids import Digest, parse_relpath
 from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
@@ -25,6 +27,7 @@ from pratique.vet.tokenizer.evidence import tokenizer_evidence
 
 STEADY: Final = "steady"
 _MAX_FINDINGS: Final = 5_000
+_OF_A_MODEL: Final = frozenset({"card", "licence"})
 # Once something is refused, larger files are not read any more: 100 GB of zeros cost no time.
 _REFUSED_LIMIT: Final = 64 * 2**20
 
@@ -38,14 +41,13 @@ def examine(
 ) -> Examined:
     """Run all checks up to `stage`, hash what is here, and return both. Never raises for content."""
     repo = Repo(candidate, stage, note)
-    findings = list(_gated(repo, policy, stage, checks))
-    digest = _digest(repo, stage, findings)
-    findings.extend(
-        refuse(
-            STEADY, path, "changed while it was being vetted", "vet a copy that nobody writes to"
-        )
-        for path in repo.changed()
-    )
+    findings, digest = _examined(repo, policy, stage, checks)
+    foreign: list[tuple[str, Digest]] = []
+    for pin in (one.pin for one in candidate.foreign):
+        code = repo.foreign[pin.repo]
+        found, its_digest = _examined(code, policy, Stage.CONTENT, _for_code(checks))
+        foreign.append((pin.text, its_digest))
+        findings.extend(replace(f, path=shown_path(pin.repo, f.path)) for f in found if f.blocks)
     if len(findings) > _MAX_FINDINGS:
         findings.sort(key=lambda f: f.disposition.value, reverse=True)
         dropped = len(findings) - _MAX_FINDINGS
@@ -61,7 +63,28 @@ def examine(
         )
     files = tuple(repo.files)
     size = sum(f.size for f in files)
-    return Examined(digest, len(files), size, tuple(findings), _evidence(repo, stage))
+    evidence = _evidence(repo, stage)
+    return Examined(digest, len(files), size, tuple(findings), evidence, tuple(foreign))
+
+
+def _examined(
+    repo: Repo, policy: Policy, stage: Stage, checks: tuple[Check, ...]
+) -> tuple[list[Finding], Digest]:
+    """Run checks over one repository and hash it. What changed meanwhile is a refusal."""
+    findings = list(_gated(repo, policy, stage, checks))
+    digest = _digest(repo, stage, findings)
+    findings.extend(
+        refuse(
+            STEADY, path, "changed while it was being vetted", "vet a copy that nobody writes to"
+        )
+        for path in repo.changed()
+    )
+    return findings, digest
+
+
+def _for_code(checks: tuple[Check, ...]) -> tuple[Check, ...]:
+    """The checks that speak of files; a few files of code have no card and no licence of their own."""
+    return tuple(check for check in checks if check.id not in _OF_A_MODEL)
 
 
 def _evidence(repo: Repo, stage: Stage) -> tuple[tuple[str, str], ...]:

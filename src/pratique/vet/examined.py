@@ -12,10 +12,14 @@ FAILED_CHECK: Final = "gate"
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What the child hands back: findings before any allowance, and the digest of what was read."""
+    """What the child hands back: findings before any allowance, and the digest of what was read.
+
+    `foreign` has the manifest digest of the code of each other repository, by its pin.
+    """
 
     digest: Digest
     files: int
     size: int
     findings: tuple[Finding, ...]
     evidence: tuple[tuple[str, str], ...] = ()
+    foreign: tuple[tuple[str, Digest], ...] = ()

@@ -72,6 +72,7 @@ def judge(
         commit=candidate.commit,
         files=examined.files,
         size=examined.size,
+        foreign=examined.foreign,
     )
     return Verdict(subject, PolicyRef(policy.name, policy.digest), findings, examined.evidence)
 
@@ -108,6 +109,7 @@ def _confined(
         root=candidate.root.resolve(),
         heads=None if candidate.heads is None else candidate.heads.resolve(),
         reference=None if candidate.reference is None else candidate.reference.resolve(),
+        foreign=tuple(replace(one, root=one.root.resolve()) for one in candidate.foreign),
     )
     request = wire.encode_request(placed, policy, stage)
     result = run_job(
@@ -138,6 +140,7 @@ def _undecided(candidate: Candidate, message: str, reading: str) -> Examined:
 def _lock(candidate: Candidate, policy: Policy, forbidden: tuple[Path, ...]) -> Lock:
     optional = (candidate.heads, candidate.reference)
     readable = [candidate.root, *(path for path in optional if path is not None)]
+    readable += [one.root for one in candidate.foreign]
     seconds = _BASE_SECONDS + _total_size(candidate) / _SLOWEST_BYTES_PER_SECOND
     reduced = policy.serve.lock == "reduced"
     return parser_lock(

@@ -15,6 +15,7 @@ from io import BufferedReader
 from typing import Final, TypeVar, cast
 
 from pratique.core.candidate import Candidate, EntryKind
+from pratique.core.foreign import ForeignRoot
 from pratique.core.ids import Digest, shown
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
@@ -66,8 +67,13 @@ class NotHere(FormatError):
     """The file's bytes are not on this side yet, or could not be read."""
 
 
+def _alone(code: ForeignRoot) -> Candidate:
+    pin = code.pin
+    return Candidate(pin.repo.rsplit("/", 1)[-1], code.root, pin.repo, pin.commit)
+
+
 class Repo:
-    """A candidate at a stage.
+    """A candidate at a stage. `foreign` is the code of other repositories that it brings, by repository.
 
     Raises FormatError from its readers for what is malformed, too large or not here; results and
     failures are both cached, so no document is parsed twice.
@@ -90,6 +96,9 @@ class Repo:
         self._by_path = {entry.path: entry for entry in self.entries}
         if candidate.measured is not None:
             self._digests = {file.path: file.sha256 for file in candidate.measured}
+        self.foreign: dict[str, Repo] = {
+            one.pin.repo: Repo(_alone(one), Stage.CONTENT, note) for one in candidate.foreign
+        }
 
     # --- what there is ---------------------------------------------------------------------------
 

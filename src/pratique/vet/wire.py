@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pratique.core.candidate import Candidate, EntryKind, Listed
 from pratique.core.findings import Disposition, Finding, Severity
+from pratique.core.foreign import ForeignRoot, parse_pin
 from pratique.core.ids import CommitSha, Digest, RelPath, RepoId, parse_digest
 from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
@@ -49,6 +50,7 @@ class _Answer(BaseModel):
     size: int = Field(ge=0)
     findings: list[_Finding]
     evidence: dict[str, str]
+    foreign: dict[str, str]
 
 
 def encode_request(candidate: Candidate, policy: Policy, stage: Stage) -> bytes:
@@ -67,6 +69,7 @@ def encode_request(candidate: Candidate, policy: Policy, stage: Stage) -> bytes:
             "stage": int(stage),
             "reference": None if candidate.reference is None else str(candidate.reference),
             "measured": _plain_manifest(candidate.measured),
+            "foreign": [[one.pin.text, str(one.root)] for one in candidate.foreign],
         }
     ).encode()
 
@@ -85,6 +88,7 @@ def decode_request(data: bytes) -> tuple[Candidate, Policy, Stage]:
         hub=plain["hub"],
         reference=None if plain["reference"] is None else Path(plain["reference"]),
         measured=_manifest(plain["measured"]),
+        foreign=tuple(ForeignRoot(parse_pin(pin), Path(root)) for pin, root in plain["foreign"]),
     )
     return candidate, Policy.model_validate_json(plain["policy"]), Stage(plain["stage"])
 
@@ -112,6 +116,7 @@ def encode_answer(examined: Examined) -> bytes:
             "evidence": {
                 name: text for name, text in examined.evidence if len(text) < _MAX_EVIDENCE
             },
+            "foreign": dict(examined.foreign),
         }
     ).encode()
 
@@ -126,6 +131,7 @@ def decode_answer(data: bytes) -> Examined:
             answer.size,
             tuple(_finding(f) for f in answer.findings),
             tuple((n, t) for n, t in answer.evidence.items() if n in _EVIDENCE),
+            tuple((parse_pin(pin).text, parse_digest(d)) for pin, d in answer.foreign.items()),
         )
     except (ValidationError, ValueError) as error:
         raise FormatError("the confined check gave an answer that cannot be read") from error

@@ -62,7 +62,7 @@ CASES.each("FAILED", "hub-kernels", {
     "attention-number": config(attn_implementation=3),
 })  # fmt: skip
 
-CASES.each("FAILED", "remote-code", {
+CASES.each("FAILED", "foreign-code", {
     "code-other-repo": config(auto_map={"AutoModel": "evil/repo--modeling.M"}),
     "code-other-repo-and-own": both(config(auto_map={"AutoConfig": "modeling_x.M", "AutoModel": "evil/repo--modeling.M"}), file("modeling_x.py", _CODE)),
     "code-other-repo-tokenizer": config("tokenizer_config.json", auto_map={"AutoTokenizer": ["evil/repo--t.T", None]}),
@@ -70,6 +70,22 @@ CASES.each("FAILED", "remote-code", {
     "code-other-repo-nested": config(vision_config={"auto_map": {"AutoModel": "evil/repo--m.M"}}),
     "code-other-repo-adapter": file("adapter_config.json", _ADAPTER | {"base_model_name_or_path": None, "auto_map": {"x": "a/b--c.D"}}),
     "code-other-repo-escaped": lambda d: void(put(d, "config.json", (d / "config.json").read_text().replace("{", '{"\\u0061uto_map": {"AutoModel": "a/b--c.D"},', 1))),
+    "code-in-folder-other-repo": file("text_encoder/config.json", {"model_type": "bert", "auto_map": {"AutoModel": "a/b--c.D"}}),
+    "code-other-repo-parent": config(auto_map={"AutoModel": "other/repo--../../x.M"}),
+    "code-other-repo-parent-first": config(auto_map={"AutoModel": "../repo--x.M"}),
+    "code-other-repo-absolute": config(auto_map={"AutoModel": "/tmp--x.M"}),
+    "code-other-repo-folder": config(auto_map={"AutoModel": "other/repo--sub/x.M"}),
+    "code-other-repo-three-dashes": config(auto_map={"AutoModel": "other/repo---x.M"}),
+    "code-other-repo-twice": config(auto_map={"AutoModel": "other/repo--third/repo--x.M"}),
+    "code-other-repo-two-dots": config(auto_map={"AutoModel": "other/repo--x.y.M"}),
+    "code-other-repo-no-class": config(auto_map={"AutoModel": "other/repo--x"}),
+    "code-other-repo-no-name": config(auto_map={"AutoModel": "--modeling_x.M"}),
+    "code-other-repo-url": config(auto_map={"AutoModel": "https://evil.example--x.M"}),
+    "code-other-repo-device": config(auto_map={"AutoModel": "other/repo--nul.M"}),
+    "code-other-repo-hidden": config(auto_map={"AutoModel": "other/repo--x\u200b.M"}),
+    "code-other-repo-pinned-in-the-name": config(auto_map={"AutoModel": "other/repo@main--x.M"}),
+})  # fmt: skip
+CASES.each("FAILED", "remote-code", {
     "code-missing-file": config(auto_map={"AutoModel": "modeling_x.M"}),
     "code-traversal": config(auto_map={"AutoModel": "../../x.M"}),
     "code-absolute": config(auto_map={"AutoModel": "/tmp/x.M"}),
@@ -78,7 +94,6 @@ CASES.each("FAILED", "remote-code", {
     "code-bidi": both(config(auto_map=_OWN), file("modeling_x.py", _CODE + "# \u202e hidden\n")),
     "code-unreadable": both(config(auto_map=_OWN), file("modeling_x.py", "class M(:\n")),
     "code-binary": both(config(auto_map=_OWN), file("modeling_x.py", b"\xff\xfe\0\0")),
-    "code-in-folder-other-repo": file("text_encoder/config.json", {"model_type": "bert", "auto_map": {"AutoModel": "a/b--c.D"}}),
 })  # fmt: skip
 CASES.each("FAILED", "custom-generate", {
     "generate-other-repo": config("generation_config.json", custom_generate="evil/strategy"),

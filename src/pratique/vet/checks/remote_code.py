@@ -1,19 +1,25 @@
-"""Code that a repository brings needs somebody to answer for every byte; code from elsewhere never passes.
+"""Code that is run needs somebody to answer for every byte, wherever it comes from.
 
-`auto_map` (in any configuration, at any depth) makes transformers import a Python file. A reference
-with `--` makes it take that file from another repository, at whatever is there on the day.
+`auto_map` (in any configuration, at any depth) makes transformers import a Python file. Whether code
+of another repository may be taken at all, and at which commit, is `foreign-code`'s to say; what of it
+is reached is read here like the repository's own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from pratique.core.findings import Finding, Severity
-from pratique.core.ids import path_problem, shown
+from pratique.core.foreign import shown_path
+from pratique.core.ids import RepoId, path_problem, shown
 from pratique.core.policy import Policy
 from pratique.core.stages import Stage
 from pratique.errors import FormatError
+from pratique.formats.auto_map import KEY, is_foreign
+from pratique.formats.auto_map import references as leaves
 from pratique.formats.json_strict import Json
 from pratique.vet.check import Check, approve, refuse
+from pratique.vet.checks import foreign_code
 from pratique.vet.code import read_code
 from pratique.vet.fields import beside, configs, is_class_name, walk
 from pratique.vet.repo import Entry, Repo
@@ -31,32 +37,52 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     reached: dict[str, str] = {}
     for entry, config in configs(repo):
         for place, key, value, _ in walk(config):
-            if key == "auto_map":
-                yield from references(repo, entry, place, value, reached)
+            if key == KEY:
+                yield from _references(repo, entry, place, value, reached)
+    elsewhere: dict[str, dict[str, str]] = {}
+    for found in foreign_code.named(repo):
+        yield from _elsewhere(repo, found, reached, elsewhere)
     yield from review(CHECK.id, repo, reached)
+    for name, files in elsewhere.items():
+        for finding in review(CHECK.id, repo.foreign[name], files):
+            yield replace(finding, path=shown_path(RepoId(name), finding.path))
 
 
-def references(
+def _references(
     repo: Repo, entry: Entry, place: str, value: Json, reached: dict[str, str]
 ) -> Iterator[Finding]:
     """Check class references; add each local code file to `reached` with what reaches it."""
-    for reference in _leaves(value):
-        if reference is None:
-            continue
+    for reference in leaves({KEY: value}):
         if not isinstance(reference, str):
             yield refuse(CHECK.id, entry.path, f"{place} holds something that is no class", _REMEDY)
-        elif "--" in reference:
-            yield refuse(
-                CHECK.id,
-                entry.path,
-                f"{place} takes code from another repository: {shown(reference)}",
-                _REMEDY,
-                Severity.CRITICAL,
-            )
-        else:
+        elif not is_foreign(reference):
             yield from local_reference(
                 CHECK.id, repo, entry, f"{entry.path}: {place}", reference, reached=reached
             )
+
+
+def _elsewhere(
+    repo: Repo,
+    found: foreign_code.Named,
+    reached: dict[str, str],
+    elsewhere: dict[str, dict[str, str]],
+) -> Iterator[Finding]:
+    """Note the file that a reference to another repository reaches. `foreign-code` refuses the rest."""
+    target, place = found.target, f"{found.entry.path}: {found.place}"
+    if target is None:
+        return
+    if foreign_code.is_own(repo, target):
+        if repo.has(target.file):
+            reached.setdefault(target.file, place)
+        else:
+            yield refuse(
+                CHECK.id,
+                found.entry.path,
+                f"{found.place} names {shown(found.text)}, whose file is not here",
+                _REMEDY,
+            )
+    elif target.repo in repo.foreign and repo.foreign[target.repo].has(target.file):
+        elsewhere.setdefault(target.repo, {}).setdefault(target.file, place)
 
 
 def local_reference(
@@ -99,7 +125,7 @@ def review(check: str, repo: Repo, reached: dict[str, str]) -> Iterator[Finding]
         except FormatError as error:
             yield refuse(check, path, f"is code (reached by {reached[path]}) and {error}", _REMEDY)
             continue
-        for other in _beside(path, facts.local):
+        for other in facts.local:
             if repo.has(other) and other not in reached:
                 reached[other] = path
                 pending.append(other)
@@ -114,29 +140,8 @@ def review(check: str, repo: Repo, reached: dict[str, str]) -> Iterator[Finding]
         )
 
 
-def _beside(path: str, local: Iterable[tuple[int, str]]) -> Iterator[str]:
-    """Files that relative imports of the file at `path` may load."""
-    for up, module in local:
-        folder = path
-        for _ in range(up + 1):
-            folder = folder.rpartition("/")[0]
-        stem = "/".join(filter(None, (folder, module.replace(".", "/"))))
-        yield from (f"{stem}.py", f"{stem}/__init__.py" if stem else "__init__.py")
-
-
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "nothing"
-
-
-def _leaves(value: Json) -> Iterator[Json]:
-    if isinstance(value, dict):
-        for child in value.values():
-            yield from _leaves(child)
-    elif isinstance(value, list):
-        for child in value:
-            yield from _leaves(child)
-    else:
-        yield value
 
 
 CHECK: Final = Check(
