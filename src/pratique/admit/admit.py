@@ -140,7 +140,7 @@ def _pass_the_gate(gate: Gate, judged: Judged, document: BundleDocument) -> None
             raise VettingRefused(
                 f"{document.label} was refused under policy {verdict.policy.name}: "
                 f"{_worst(verdict)}",
-                hint="see all findings with `pratique vet BUNDLE/payload/model`",
+                hint="see all findings with `pratique vet BUNDLE`",
             )
 
 

@@ -8,19 +8,23 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pratique.admit.commit import prove_commit
+from pratique.admit.commit import prove_commit, prove_files
 from pratique.admit.shape import read_signed, refusing
 from pratique.attest.commit_proof import CommitProof
 from pratique.core.bundle import (
     DOCUMENT,
+    FOREIGN_PROVENANCE,
     MODEL,
     PROVENANCE,
     SUMS,
     BundleDocument,
+    foreign_manifests,
     model_manifest,
     sums_of,
 )
+from pratique.core.foreign import FOREIGN, Pin
 from pratique.core.ids import Digest, RelPath, shown
+from pratique.core.manifest import Manifest
 from pratique.core.policy import Policy
 from pratique.errors import VerificationRefused
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
@@ -87,10 +91,12 @@ def check_listed(document: BundleDocument, signed: Mapping[RelPath, Digest]) -> 
 def check_commit(root: Path, document: BundleDocument, policy: Policy) -> CommitProof | None:
     """Tie the model's files to the commit that the bundle names, from the git objects in it.
 
-    Returns None for a source that has no commit to prove.
+    Code of other repositories is tied to theirs. Returns None for a source that has no commit to prove.
 
     Raises VerificationRefused if the proof fails, or is absent where the policy requires it.
     """
+    for pin, manifest in foreign_manifests(document).items():
+        _check_foreign(root, document, pin, manifest)
     if document.commit_proof != "verified":
         if document.source.kind == "hub" and policy.fetch.commit_proof == "required":
             raise VerificationRefused(
@@ -102,17 +108,28 @@ def check_commit(root: Path, document: BundleDocument, policy: Policy) -> Commit
         raise VerificationRefused(
             "bundle.json claims a commit proof but names no commit", hint=_SEAL_AGAIN
         )
-    provenance = {
-        RelPath(file.path.removeprefix(f"{PROVENANCE}/")): file.sha256
-        for file in document.files
-        if file.path.startswith(f"{PROVENANCE}/git/")
-    }
     return prove_commit(
         root / PROVENANCE,
-        provenance,
+        _git_objects(document, PROVENANCE),
         root / MODEL,
         model_manifest(document),
         commit=document.source.commit,
         left_out=[*(a.path for a in document.absent), *(a.path for a in document.aside)],
         signing_keys=policy.fetch.commit_signing_keys,
     )
+
+
+def _check_foreign(root: Path, document: BundleDocument, pin: Pin, manifest: Manifest) -> None:
+    """Tie code of another repository to the commit it is pinned to. Nothing else of it need be here."""
+    folder = f"{FOREIGN_PROVENANCE}/{pin.label}"
+    objects = _git_objects(document, folder)
+    prove_files(root / folder, objects, root / FOREIGN / pin.label, manifest, commit=pin.commit)
+
+
+def _git_objects(document: BundleDocument, folder: str) -> dict[RelPath, Digest]:
+    """The git objects that the bundle carries below `folder`."""
+    return {
+        RelPath(file.path.removeprefix(f"{folder}/")): file.sha256
+        for file in document.files
+        if file.path.startswith(f"{folder}/git/")
+    }

@@ -9,10 +9,12 @@ from typing import Final
 from pratique.admit.shape import read_signed, refusing
 from pratique.attest.commit_proof import (
     CommitProof,
+    ProofObjects,
     ProvedFile,
     load_proof,
     small_files,
     verify_commit_proof,
+    verify_files,
 )
 from pratique.core.ids import CommitSha, Digest, GitId, RelPath
 from pratique.core.manifest import FileEntry, Manifest
@@ -41,21 +43,46 @@ def prove_commit(
     Raises VerificationRefused, also for malformed git objects.
     """
     with refusing():
-        found = load_proof(
-            {
-                str(path): read_signed(provenance, path, digest, _MAX_OBJECT_BYTES)
-                for path, digest in objects.items()
-            }
-        )
-        files = {file.path: ProvedFile(file.size, file.sha256) for file in manifest}
-        small = small_files(found, files)
-        for file in manifest:
-            if file.path in small:
-                blob = _blob_id(model, file)
-                files[file.path] = ProvedFile(file.size, file.sha256, blob)
+        found, files = _read(provenance, objects, model, manifest)
         return verify_commit_proof(
             found, files, commit=commit, left_out=left_out, signing_keys=signing_keys
         )
+
+
+def prove_files(
+    provenance: Path,
+    objects: Mapping[RelPath, Digest],
+    model: Path,
+    manifest: Manifest,
+    *,
+    commit: CommitSha,
+) -> None:
+    """Show that every file of `manifest` is one of `commit`'s, whatever else the commit has.
+
+    Arguments and refusals as for `prove_commit`.
+    """
+    with refusing():
+        found, files = _read(provenance, objects, model, manifest)
+        verify_files(found, files, commit=commit)
+
+
+def _read(
+    provenance: Path, objects: Mapping[RelPath, Digest], model: Path, manifest: Manifest
+) -> tuple[ProofObjects, dict[RelPath, ProvedFile]]:
+    """Return the git objects, and what must be known of each file to tie it to them."""
+    found = load_proof(
+        {
+            str(path): read_signed(provenance, path, digest, _MAX_OBJECT_BYTES)
+            for path, digest in objects.items()
+        }
+    )
+    files = {file.path: ProvedFile(file.size, file.sha256) for file in manifest}
+    small = small_files(found, files)
+    for file in manifest:
+        if file.path in small:
+            blob = _blob_id(model, file)
+            files[file.path] = ProvedFile(file.size, file.sha256, blob)
+    return found, files
 
 
 def _blob_id(model: Path, file: FileEntry) -> GitId:

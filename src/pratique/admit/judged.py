@@ -5,31 +5,39 @@ it was vetted when it was sealed is the vetter's word only.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pratique.core.bundle import (
     MODEL,
     VARIANTS,
     BundleDocument,
+    foreign_digests,
+    foreign_roots,
     model_manifest,
     variant_manifest,
 )
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Verdict
+from pratique.core.ids import Digest
 from pratique.core.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One folder for the gate, and what lies there: nothing else may be judged in its place."""
+    """One folder for the gate, and what lies there: nothing else may be judged in its place.
+
+    `foreign` are the manifest digests of the code of other repositories that goes with it, by pin.
+    """
 
     candidate: Candidate
     files: Manifest
+    foreign: dict[str, Digest] = field(default_factory=dict)
 
     def refuse_other(self, verdict: Verdict) -> None:
         """Raise RuntimeError if the verdict speaks of other files."""
-        if verdict.subject.digest != self.files.digest:
+        subject = verdict.subject
+        if subject.digest != self.files.digest or dict(subject.foreign) != self.foreign:
             raise RuntimeError("the gate judged other files than the bundle's")
 
 
@@ -52,5 +60,7 @@ def to_judge(document: BundleDocument, payload: Path, *, ours: bool) -> Iterator
             # No commit speaks of a copy's bytes.
             commit=document.source.commit if is_model else None,
             measured=files if ours else None,
+            # A copy has no code: one whose configuration names some is refused, as at sealing.
+            foreign=foreign_roots(document, payload) if is_model else (),
         )
-        yield Judged(candidate, files)
+        yield Judged(candidate, files, foreign_digests(document) if is_model else {})

@@ -185,14 +185,7 @@ def verify_commit_proof(
         FormatError: the git objects are malformed or incomplete.
     """
     proof = source if isinstance(source, ProofObjects) else load_proof(source)
-    if commit is not None and proof.commit_id != commit:
-        raise VerificationRefused(
-            f"the git objects are of commit {proof.commit_id}, not of {commit}",
-            hint="fetch the snapshot again",
-        )
-    entries = {entry.path: entry for entry in proof.paths}
-    for path, file in files.items():
-        _tie(proof, entries.get(path), path, file)
+    verify_files(proof, files, commit=proof.commit_id if commit is None else commit)
     absent = tuple((e.path, e.id) for e in proof.paths if e.path not in files)
     for missing, _ in absent:
         if missing not in left_out and not is_git_material(missing):
@@ -209,6 +202,23 @@ def verify_commit_proof(
         files=len(files),
         left_out=absent,
     )
+
+
+def verify_files(
+    proof: ProofObjects, files: Mapping[RelPath, ProvedFile], *, commit: CommitSha
+) -> None:
+    """Tie every one of `files` to the commit, which must be `commit`. Says nothing of what is missing.
+
+    Raises VerificationRefused: another commit, a file that is not in it, or differs from it.
+    """
+    if proof.commit_id != commit:
+        raise VerificationRefused(
+            f"the git objects are of commit {proof.commit_id}, not of {commit}",
+            hint="fetch the snapshot again",
+        )
+    entries = {entry.path: entry for entry in proof.paths}
+    for path, file in files.items():
+        _tie(proof, entries.get(path), path, file)
 
 
 def _tie(proof: ProofObjects, entry: PathEntry | None, path: str, file: ProvedFile) -> None:

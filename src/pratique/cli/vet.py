@@ -112,13 +112,18 @@ def _record(context: Context, verdict: "Verdict", policy: "Policy") -> None:
 def _candidate(directory: Path) -> "Candidate":
     """What DIR is: a snapshot (then its record is checked against the files), a bundle, or plain files."""
     from pratique.core.candidate import Candidate, Listed
+    from pratique.core.foreign import FOREIGN, ForeignRoot
     from pratique.core.ids import parse_commit, parse_repo_id
 
-    if (directory / "payload" / "bundle.json").is_file():
-        return Candidate(directory.resolve().name, directory / "payload" / "model")
+    payload = directory / "payload"
+    if (payload / "bundle.json").is_file():
+        from pratique.store.quarantine import foreign_folders
+
+        foreign = tuple(ForeignRoot(*found) for found in foreign_folders(payload / FOREIGN))
+        return Candidate(directory.resolve().name, payload / "model", foreign=foreign)
     if not ((directory / "snapshot.json").is_file() and (directory / "model").is_dir()):
         return Candidate(directory.resolve().name, directory)
-    from pratique.store.quarantine import read_document
+    from pratique.store.quarantine import foreign_code, read_document
 
     document = read_document(directory)
     return Candidate(
@@ -127,6 +132,7 @@ def _candidate(directory: Path) -> "Candidate":
         repo=None if document.repo is None else parse_repo_id(document.repo),
         commit=None if document.commit is None else parse_commit(document.commit),
         listing=tuple(Listed(f.path, f.size, sha256=f.sha256) for f in document.files),
+        foreign=tuple(ForeignRoot(c.pin, c.model_dir) for c in foreign_code(directory)),
     )
 
 

@@ -6,10 +6,20 @@ and the commit proof by `pratique.admit`. Paths are relative to `payload/`.
 
 import hashlib
 from collections.abc import Collection, Iterable
-from typing import Annotated, Final, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+from pratique.core.foreign import FOREIGN, MAX_FOREIGN, ForeignRoot, Pin
 from pratique.core.ids import (
     BundleId,
     CommitSha,
@@ -38,6 +48,7 @@ MODEL: Final = "model"
 PROVENANCE: Final = "provenance"
 EVIDENCE: Final = "evidence"
 VARIANTS: Final = "variants"
+FOREIGN_PROVENANCE: Final = f"{PROVENANCE}/{FOREIGN}"
 VETTER_SIGNATURE: Final = "vetter.sig"
 SUFFIX: Final = ".bundle"
 
@@ -121,6 +132,20 @@ class Variant(BaseModel):
     statement: PathText = Field(description="the conversion statement, in the payload")
 
 
+class ForeignRepository(BaseModel):
+    """Code of another repository, under `foreign/ORG--NAME@COMMIT/`, always with its commit proof."""
+
+    model_config = _STRICT
+
+    repo: Annotated[RepoId, AfterValidator(parse_repo_id)]
+    commit: Annotated[CommitSha, AfterValidator(parse_commit)]
+
+    @property
+    def pin(self) -> Pin:
+        """Which repository, at which commit."""
+        return Pin(self.repo, self.commit)
+
+
 class BundleDocument(BaseModel):
     """`payload/bundle.json`. Raises FormatError or ValueError if it contradicts itself.
 
@@ -145,6 +170,7 @@ class BundleDocument(BaseModel):
     aside: tuple[AsideFile, ...] = ()
     absent: tuple[AbsentFile, ...] = ()
     variants: tuple[Variant, ...] = ()
+    foreign: tuple[ForeignRepository, ...] = Field(default=(), max_length=MAX_FOREIGN)
     runtime: dict[str, str]
     made_by: dict[str, str]
 
@@ -179,9 +205,18 @@ class BundleDocument(BaseModel):
             if entry.kept and (not kept or kept.sha256 != entry.sha256):
                 raise FormatError(f"bundle.json says {entry.path} was kept, but it was not")
         _check_variants(self.variants, by_path)
+        _check_foreign(self.foreign, by_path, self.source.repo)
         if self.vetted().digest != self.subject:
             raise FormatError("bundle.json lists other files than the gate vetted")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_new(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A bundle that takes nothing from elsewhere has the bytes that it always had."""
+        value: dict[str, Any] = write(self)
+        if not self.foreign:
+            del value["foreign"]
+        return value
 
     def vetted(self) -> Manifest:
         """The manifest that the gate judged: names as in the repository."""
@@ -204,11 +239,54 @@ def _check_variants(variants: Iterable[Variant], paths: Collection[str]) -> None
             raise FormatError(f"{path} belongs to no variant that bundle.json lists")
 
 
+def _check_foreign(
+    foreign: Iterable[ForeignRepository], paths: Collection[str], own: RepoId | None
+) -> None:
+    """Every other repository is named once, at one commit, and has files; nothing lies beside them."""
+    labels = [entry.pin.label for entry in foreign]
+    names = {entry.repo.casefold() for entry in foreign}
+    if len(names) != len(labels) or (own is not None and own.casefold() in names):
+        raise FormatError("bundle.json lists another repository twice, or its own as another")
+    found: set[str] = set()
+    for path in paths:
+        for folder in (FOREIGN, FOREIGN_PROVENANCE):
+            if path.startswith(f"{folder}/"):
+                label = path.removeprefix(f"{folder}/").split("/")[0]
+                if label not in labels:
+                    raise FormatError(f"{path} belongs to no repository that bundle.json lists")
+                found |= {label} if folder == FOREIGN else set()
+    if missing := sorted(set(labels) - found):
+        raise FormatError(f"bundle.json lists {missing[0]}, of which there is no file")
+
+
+def foreign_manifests(document: BundleDocument) -> dict[Pin, Manifest]:
+    """The manifest of the code of each other repository."""
+    return {
+        entry.pin: _below(document, f"{FOREIGN}/{entry.pin.label}/") for entry in document.foreign
+    }
+
+
+def foreign_roots(document: BundleDocument, payload: Path) -> tuple[ForeignRoot, ...]:
+    """Where that code lies below `payload`, as the gate takes it."""
+    pins = (entry.pin for entry in document.foreign)
+    return tuple(ForeignRoot(pin, payload / FOREIGN / pin.label) for pin in pins)
+
+
+def foreign_digests(document: BundleDocument) -> dict[str, Digest]:
+    """What a verdict about this bundle must say of that code."""
+    return {pin.text: manifest.digest for pin, manifest in foreign_manifests(document).items()}
+
+
 def model_manifest(document: BundleDocument) -> Manifest:
     """The manifest of `model/` alone: what is there to be judged after sealing."""
+    return _below(document, f"{MODEL}/")
+
+
+def _below(document: BundleDocument, folder: str) -> Manifest:
     return Manifest.of(
-        FileEntry(RelPath(f.path.removeprefix(f"{MODEL}/")), f.size, f.sha256)
-        for f in document.model_files
+        FileEntry(RelPath(f.path.removeprefix(folder)), f.size, f.sha256)
+        for f in document.files
+        if f.path.startswith(folder)
     )
 
 

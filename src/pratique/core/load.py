@@ -9,7 +9,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from pratique.core.ids import parse_digest, parse_relpath
+from pratique.core.foreign import MAX_FOREIGN
+from pratique.core.ids import RepoId, parse_digest, parse_relpath, parse_repo_id
 from pratique.core.rungs import Rung
 
 CHUNK_BYTES: Final = 64 * 2**20
@@ -82,12 +83,22 @@ class Limits(BaseModel):
     threads: int = Field(default=1, gt=0, le=1024)
 
 
+class NamedCode(BaseModel):
+    """Code that the model's configuration names as `repo`'s: `files` below `directory`, by digest."""
+
+    model_config = _STRICT
+
+    repo: Annotated[RepoId, AfterValidator(parse_repo_id)]
+    directory: Annotated[str, AfterValidator(_absolute)]
+    files: tuple[WeightFile, ...] = Field(min_length=1, max_length=1000)
+
+
 class LoadSpec(BaseModel):
     """One attempt on one rung.
 
     `model_dir` is an absolute path as the worker sees it. `device_memory` caps what `device_map`
     may place on each device ("0", "cpu"), in bytes. `remote_code` is true only where every code file
-    among `files` has its allowance.
+    among `files` has its allowance. `named_code` is what is run of other repositories, likewise.
     """
 
     model_config = _STRICT
@@ -100,6 +111,7 @@ class LoadSpec(BaseModel):
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda:[0-9]{1,2})$")
     device_memory: dict[str, int] = Field(default_factory=dict)
     remote_code: bool = False
+    named_code: tuple[NamedCode, ...] = Field(default=(), max_length=MAX_FOREIGN + 1)
     sealed_copy: bool = Field(
         default=False, description="load from sealed memory instead of the store's files"
     )

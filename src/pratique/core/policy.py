@@ -84,6 +84,7 @@ class Allowance(BaseModel):
     repo: RepoText | None = Field(default=None, description="only for this repository")
     commit: CommitText | None = Field(default=None, description="only for this commit")
     path: str | None = Field(default=None, description="only for this file")
+
     @property
     def pin(self) -> Pin | None:
         """The other repository's commit that this names, if it does."""

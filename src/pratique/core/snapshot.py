@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from pratique.core.findings import Verdict, VerdictState
+from pratique.core.foreign import ForeignRoot, Pin
 from pratique.core.ids import CommitSha, RepoId
 from pratique.core.manifest import Manifest
 from pratique.errors import ApprovalNeeded, VettingRefused
@@ -37,6 +38,28 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignCode:
+    """Code of another repository that a snapshot brings along, at the commit that somebody pinned.
+
+    `folder` holds `snapshot.json`, `model/` and `provenance/` like any snapshot.
+    """
+
+    pin: Pin
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def model_dir(self) -> Path:
+        """Where the code is."""
+        return self.folder / "model"
+
+    @property
+    def provenance_dir(self) -> Path:
+        """Its own commit proof and record."""
+        return self.folder / "provenance"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Files at rest in quarantine, pinned by digest, not yet trusted.
 
@@ -51,6 +74,12 @@ class Snapshot:
     taken_at: datetime
     model_dir: Path
     provenance_dir: Path | None
+    foreign: tuple[ForeignCode, ...] = ()
+
+    @property
+    def foreign_roots(self) -> tuple[ForeignRoot, ...]:
+        """The code of other repositories, as the gate takes it."""
+        return tuple(ForeignRoot(code.pin, code.model_dir) for code in self.foreign)
 
     @property
     def rev8(self) -> str:
@@ -77,7 +106,9 @@ class VettedSnapshot:
     verdict: Verdict
 
     def __post_init__(self) -> None:
-        same = self.verdict.subject.digest == self.snapshot.manifest.digest
+        subject = self.verdict.subject
+        foreign = {code.pin.text: code.manifest.digest for code in self.snapshot.foreign}
+        same = subject.digest == self.snapshot.manifest.digest and dict(subject.foreign) == foreign
         # A refusal is said first: the gate reads no further than it must to refuse.
         if not same and self.verdict.state is not VerdictState.FAILED:
             raise RuntimeError("the verdict speaks of another snapshot")

@@ -1,7 +1,8 @@
 """What a repository takes from other repositories: each is a pin of its own, or it does not come.
 
-The gate decides (`adapter-base` needs an allowance, code from elsewhere is refused). What it let pass
-is fetched here as a snapshot of its own, through the same gate, and written down with its commit.
+The gate decides (`adapter-base` and `foreign-code` need an allowance). A base model that it let pass is
+fetched here as a snapshot of its own, through the same gate; code is taken along by `foreign_code`. Both
+are written down with their commits.
 """
 
 import json
@@ -10,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from pratique.core.foreign import FOREIGN
 from pratique.core.ids import Digest, RelPath, RepoId, parse_repo_id
 from pratique.core.snapshot import Snapshot
 from pratique.errors import FormatError
 from pratique.formats import json_strict
-from pratique.formats.json_strict import Json
+from pratique.formats.json_strict import JsonObject
 
 FOREIGN_FILE: Final = "provenance/foreign.json"
 MAX_DEPTH: Final = 3
@@ -42,43 +44,37 @@ class ForeignPin:
 
     @classmethod
     def of(cls, reference: ForeignReference, snapshot: Snapshot) -> "ForeignPin":
-        """Pin `reference` to a snapshot that was fetched for it."""
-        return cls(
-            reference,
-            snapshot.source.commit or "",
-            snapshot.manifest.digest,
-            snapshot.model_dir.parent.name,
-        )
+        """Pin `reference` to a snapshot that was fetched for it: beside, or (code) inside provenance/."""
+        folder = snapshot.model_dir.parent
+        inside = f"provenance/{FOREIGN}/" if reference.kind == "code" else ""
+        commit = snapshot.source.commit or ""
+        return cls(reference, commit, snapshot.manifest.digest, f"{inside}{folder.name}")
 
 
 def foreign_references(model: Path) -> tuple[ForeignReference, ...]:
-    """List what the configurations below `model` name. Malformed ones name nothing: the gate's task."""
-    found: dict[tuple[str, RepoId], ForeignReference] = {}
-    for path in sorted(model.rglob("*.json")):
-        where = RelPath(path.relative_to(model).as_posix())
-        for reference in _references(path, where):
-            found.setdefault((reference.kind, reference.repo), reference)
-    return tuple(found.values())
-
-
-def _references(path: Path, where: RelPath) -> Iterator[ForeignReference]:
-    if path.stat().st_size > _MAX_CONFIG:
-        return
-    try:
-        value = json_strict.parse(path.read_bytes())
-    except FormatError:
-        return
-    if not isinstance(value, dict):
-        return
-    if path.name == "adapter_config.json":
+    """List the base models that adapters below `model` name. Malformed ones name nothing: the gate's task."""
+    found: dict[RepoId, ForeignReference] = {}
+    for path, value in configurations(model):
+        if path.rsplit("/", 1)[-1] != "adapter_config.json":
+            continue
         repo, revision = value.get("base_model_name_or_path"), value.get("revision")
         if isinstance(repo, str) and (parsed := _repo(repo)) is not None:
             pinned = revision if isinstance(revision, str) and revision else None
-            yield ForeignReference("adapter-base", where, parsed, pinned)
-    for text in _texts(value.get("auto_map")):
-        repo, dashes, _ = text.partition("--")
-        if dashes and (parsed := _repo(repo)) is not None:
-            yield ForeignReference("code", where, parsed)
+            found.setdefault(parsed, ForeignReference("adapter-base", path, parsed, pinned))
+    return tuple(found.values())
+
+
+def configurations(model: Path) -> Iterator[tuple[RelPath, JsonObject]]:
+    """Every well-formed JSON object below `model` that is not too large to be a configuration."""
+    for path in sorted(model.rglob("*.json")):
+        if path.stat().st_size > _MAX_CONFIG:
+            continue
+        try:
+            value = json_strict.parse(path.read_bytes(), json_strict.CONFIGURATION)
+        except FormatError:
+            continue
+        if isinstance(value, dict):
+            yield RelPath(path.relative_to(model).as_posix()), value
 
 
 def _repo(text: str) -> RepoId | None:
@@ -86,14 +82,6 @@ def _repo(text: str) -> RepoId | None:
         return parse_repo_id(text)
     except FormatError:
         return None
-
-
-def _texts(value: Json) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for child in value.values() if isinstance(value, dict) else value:
-            yield from _texts(child)
 
 
 def foreign_bytes(pins: tuple[ForeignPin, ...]) -> bytes:
@@ -114,7 +102,10 @@ def foreign_bytes(pins: tuple[ForeignPin, ...]) -> bytes:
 
 
 def foreign_snapshots(snapshot: Snapshot) -> tuple[str, ...]:
-    """Directory names in quarantine of the snapshots that `snapshot` needs beside it."""
+    """Directory names in quarantine of the snapshots that `snapshot` needs beside it: base models.
+
+    Code of other repositories is inside it, and has no name there.
+    """
     path = snapshot.model_dir.parent / FOREIGN_FILE
     if not path.is_file():
         return ()

@@ -22,6 +22,7 @@ from pratique.attest.commit_proof import (
 )
 from pratique.core.candidate import Candidate, Gate, Listed
 from pratique.core.findings import Verdict, VerdictState
+from pratique.core.foreign import ForeignRoot
 from pratique.core.ids import RelPath, RepoId, shown
 from pratique.core.manifest import FileEntry, Manifest
 from pratique.core.policy import Policy
@@ -40,6 +41,7 @@ from pratique.fetch.foreign import (
     foreign_bytes,
     foreign_references,
 )
+from pratique.fetch.foreign_code import CodeFetch, CodeReference, code_references, forget_code
 from pratique.fetch.gating import gate_answer
 from pratique.fetch.heads import fetch_head
 from pratique.fetch.listing import (
@@ -97,7 +99,7 @@ class HubFetch:
         if final.exists() and not final.is_dir():
             raise UnreadableInput(f"{final} is no directory", hint="give another --into")
         if final.exists() and any(final.iterdir()):
-            return _existing(final, info)
+            return _existing(final, info, self.policy)
         pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)
         with workspace(final) as space:
             return _Take(self, pinned, space, (*within, info.repo)).run()
@@ -108,11 +110,18 @@ class HubFetch:
         return quarantine_dir(self.home) / snapshot_dir_name(info.repo, info.commit)
 
 
-def _existing(final: Path, info: RepoInfo) -> Snapshot:
+def _existing(final: Path, info: RepoInfo, policy: Policy) -> Snapshot:
     snapshot = open_snapshot(final)
     if (snapshot.source.repo, snapshot.source.commit) != (info.repo, info.commit):
         raise UnreadableInput(
             f"{final} exists and holds something else", hint="give another directory with --into"
+        )
+    today = datetime.now(UTC).date()
+    named = code_references(snapshot.model_dir, policy, info.repo, info.commit, today)
+    if {one.pin for one in named} != {code.pin for code in snapshot.foreign}:
+        raise UnreadableInput(
+            f"{final} has code of other repositories at other commits than the policy pins",
+            hint="remove it and fetch again; a snapshot is never edited",
         )
     return snapshot
 
@@ -134,6 +143,8 @@ class _Take:
         )
         self._arrived: dict[RelPath, Arrived] = {}
         self._verdicts: list[tuple[Stage, Verdict]] = []
+        self._named: tuple[CodeReference, ...] = ()
+        self._code: tuple[Snapshot, ...] = ()
 
     def run(self) -> Snapshot:
         # `.git*` names are shown to the gate once; their content is carried as proof, not as model.
@@ -146,6 +157,7 @@ class _Take:
             self._bring(stages[stage], stage)
             if stage is Stage.HEADERS:
                 self._bring_heads(stages[Stage.CONTENT])
+            self._take_code()
             self._judge(stage, listing)
         return self._finish()
 
@@ -178,6 +190,7 @@ class _Take:
         for path in walk(self._space.model).files:
             if path not in wanted:
                 (self._space.model / path).unlink()
+        forget_code(self._space)
 
     def _judge(self, stage: Stage, listing: tuple[Listed, ...]) -> None:
         pinned = self._pinned
@@ -192,6 +205,10 @@ class _Take:
                 heads=self._space.heads,
                 hub=pinned.info.claims,
                 measured=self._measured() if stage is Stage.CONTENT else None,
+                foreign=tuple(
+                    ForeignRoot(named.pin, code.model_dir)
+                    for named, code in zip(self._named, self._code, strict=True)
+                ),
             ),
             stage,
         )
@@ -268,9 +285,23 @@ class _Take:
         document = write_record(self._space, record, list(self._arrived.values()), left_out)
         return recorded_snapshot(self._space.finish(document), document)
 
+    def _take_code(self) -> None:
+        """Take along the code of other repositories that the policy pins, for the gate to judge."""
+        fetch, pinned = self._fetch, self._pinned
+        today = datetime.now(UTC).date()
+        named = code_references(self._space.model, fetch.policy, pinned.repo, pinned.commit, today)
+        if named == self._named:
+            return
+        code = CodeFetch(fetch.session, fetch.policy, fetch.progress)
+        self._code = code.take(named, self._space)
+        self._named = named
+
     def _take_foreign(self) -> None:
-        """Fetch what the gate let this repository take from others, each as a snapshot of its own."""
-        pins: list[ForeignPin] = []
+        """Fetch the base models that the gate let an adapter name; write down all pins."""
+        pins = [
+            ForeignPin.of(named.reference, code)
+            for named, code in zip(self._named, self._code, strict=True)
+        ]
         for reference in foreign_references(self._space.model):
             if reference.repo in self._within or len(self._within) > MAX_DEPTH:
                 raise FetchError(

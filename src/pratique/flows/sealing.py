@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from pratique.admit.commit import prove_commit
+from pratique.admit.commit import prove_commit, prove_files
 from pratique.admit.shape import MAX_SUMS_BYTES, look_at, read_unsigned
 from pratique.admit.verify import wanted_digests
 from pratique.attest.keys import Signer
@@ -165,6 +165,11 @@ def _sealing(
             hint="fetch it from a Hub with git access, or seal under a policy that reports it "
             '(fetch.commit_proof = "reported")',
         )
+    for code in snapshot.foreign:
+        objects = _git_objects(code.provenance_dir)
+        prove_files(
+            code.provenance_dir, objects, code.model_dir, code.manifest, commit=code.pin.commit
+        )
     verdict = gate.judge(_candidate(snapshot), Stage.CONTENT)
     on_verdict(verdict)
     if verdict.state is VerdictState.FAILED:  # a gate that could not look has no digest to compare
@@ -210,6 +215,7 @@ def _candidate(snapshot: Snapshot) -> Candidate:
         repo=snapshot.source.repo,
         commit=snapshot.source.commit,
         measured=snapshot.manifest,
+        foreign=snapshot.foreign_roots,
     )
 
 
@@ -224,6 +230,7 @@ def _evidence(snapshot: Snapshot, verdict: Verdict, clock: datetime) -> Mapping[
         ("taken", f"{snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC"),
         ("policy", f"{verdict.policy.name} ({verdict.policy.digest})"),
         ("digest of all files", snapshot.manifest.digest),
+        *(("code of another repository", code.pin.text) for code in snapshot.foreign),
     ]
     written = dict(verdict.evidence)
     listed = json.loads(written.get("tokenizer.json", "{}")).get("tokenizers", ())
@@ -278,6 +285,12 @@ def _prove_again(taken: Taken, absent: tuple[AbsentFile, ...], policy: Policy) -
         left_out=[entry.path for entry in absent],
         signing_keys=policy.fetch.commit_signing_keys,
     )
+
+
+def _git_objects(provenance: Path) -> dict[RelPath, Digest]:
+    return {
+        file.path: file.sha256 for file in hash_tree(provenance) if file.path.startswith("git/")
+    }
 
 
 def _absent(snapshot: Snapshot) -> tuple[AbsentFile, ...]:

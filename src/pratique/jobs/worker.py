@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
@@ -34,7 +35,7 @@ from pratique.core.wire import (
 )
 from pratique.errors import FormatError
 from pratique.jobs.worker_channel import Channel
-from pratique.jobs.worker_files import HeldFiles, LoadRefused, hold
+from pratique.jobs.worker_files import HeldFiles, LoadRefused, copy_code, hold
 from pratique.jobs.worker_intake import Intake
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def _run(
 ) -> int:
     if spec.remote_code:  # read at import: code is copied into the scratch directory, nowhere else
         os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="code-")
+        _place_named_code(spec)
     import torch
     import transformers
 
@@ -109,6 +111,24 @@ def _run(
         threading.Thread(target=target, args=arguments, daemon=True).start()
     desk.engine.run()
     return 0
+
+
+def _place_named_code(spec: LoadSpec) -> None:
+    """Make `ORG/NAME--module.Class` mean the files that were verified.
+
+    Before it looks into a cache or asks a Hub, transformers takes `ORG/NAME` for a directory if there
+    is one of that name (dynamic_module_utils.get_cached_module_file, is_local). So there is one, in a
+    scratch directory that becomes the working directory and holds nothing else. The configuration
+    stays byte for byte the sealed one. Were the library to stop looking there, nothing would be found
+    at all: the cache is empty, and the lock has no network. Nothing is imported from the working
+    directory itself: the interpreter is isolated (-I), so it is not on the path.
+    """
+    if not spec.named_code:
+        return
+    folder = Path(tempfile.mkdtemp(prefix="named-"))
+    for code in spec.named_code:
+        copy_code(code, folder / code.repo)
+    os.chdir(folder)
 
 
 class Desk:

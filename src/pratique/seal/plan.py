@@ -10,10 +10,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from pratique.core.bundle import EVIDENCE, MODEL, PROVENANCE, AsideFile, is_git_file
+from pratique.core.bundle import (
+    EVIDENCE,
+    FOREIGN_PROVENANCE,
+    MODEL,
+    PROVENANCE,
+    AsideFile,
+    is_git_file,
+)
+from pratique.core.foreign import FOREIGN
 from pratique.core.ids import Digest, RelPath, parse_relpath, shown
 from pratique.core.manifest import FileEntry
-from pratique.core.snapshot import VettedSnapshot
+from pratique.core.snapshot import ForeignCode, VettedSnapshot
 from pratique.errors import SealError
 from pratique.seal.variants import MadeVariant
 from pratique.store import tree
@@ -80,6 +88,8 @@ def plan_payload(
             carried.append(_carried(path, snapshot.model_dir, file, model))
     if snapshot.provenance_dir is not None:
         carried += _provenance(snapshot.provenance_dir, taken)
+    for code in snapshot.foreign:
+        carried += _foreign(code)
     written = {parse_relpath(f"{EVIDENCE}/{name}"): data for name, data in evidence.items()}
     for made in variants:
         carried += (
@@ -101,9 +111,22 @@ def _aside(file: FileEntry, reason: str, kept: RelPath | None) -> AsideFile:
     return AsideFile(path=file.path, size=file.size, sha256=file.sha256, kept=kept, reason=reason)
 
 
+def _foreign(code: ForeignCode) -> Iterator[Carried]:
+    """Code of another repository, by its vetted digests, and what proves where it is from."""
+    for file in code.manifest:
+        path = parse_relpath(f"{FOREIGN}/{code.pin.label}/{file.path}")
+        yield Carried(path, code.model_dir, file.path, file.sha256)
+    for item in _provenance(code.provenance_dir, {}):
+        inside = item.path.removeprefix(f"{PROVENANCE}/")
+        path = parse_relpath(f"{FOREIGN_PROVENANCE}/{code.pin.label}/{inside}")
+        yield Carried(path, item.root, item.origin, None)
+
+
 def _provenance(folder: Path, taken: Mapping[Path, Sequence[Measured]]) -> Iterator[Carried]:
     known = {found.path: found for found in taken.get(folder, ())}
     for path in known or tree.walk(folder).files:
+        if path.startswith(f"{FOREIGN}/"):
+            continue  # a snapshot of its own
         if is_git_file(path):
             raise SealError(
                 f"provenance has {shown(path)}, a name that signers of models leave out",

@@ -35,6 +35,7 @@ from pratique.core.bundle import (
     BundleDocument,
     BundlePolicy,
     BundleSource,
+    ForeignRepository,
     SealedFile,
     Variant,
     bundle_id_of,
@@ -212,6 +213,10 @@ def _document(sealing: Sealing, plan: Plan, found: list[Measured]) -> BundleDocu
         variants=tuple(
             Variant(name=made.name, method=METHODS[made.name], statement=made.statement_path)
             for made in sealing.variants
+        ),
+        foreign=tuple(
+            ForeignRepository(repo=code.pin.repo, commit=code.pin.commit)
+            for code in snapshot.foreign
         ),
         runtime=dict(_RUNTIME),
         made_by={"pratique": __version__},

@@ -5,7 +5,7 @@ The only way to a worker is `ConfinedLauncher`; there is none that runs a model 
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,8 +21,12 @@ from pratique.confine import (
     model_lock,
     start_service,
 )
-from pratique.core.load import Limits, LoadSpec, Task, WeightFile
+from pratique.core.bundle import MODEL
+from pratique.core.foreign import FOREIGN
+from pratique.core.ids import RepoId
+from pratique.core.load import Limits, LoadSpec, NamedCode, Task, WeightFile
 from pratique.fit.plan import RungReport
+from pratique.serve.own_code import CodeFile
 
 WORKER: Final = "pratique.jobs.worker"
 _SIGKILL: Final = 9
@@ -73,6 +77,7 @@ class Model:
     directory: Path
     files: tuple[WeightFile, ...]
     remote_code: bool = False
+    named_code: tuple[NamedCode, ...] = ()
     variants: tuple[tuple[str, Path, tuple[WeightFile, ...]], ...] = ()
 
     @classmethod
@@ -111,7 +116,27 @@ class Model:
             device=report.device if report.device.startswith("cuda:") else "cpu",
             device_memory=memory,
             remote_code=self.remote_code,
+            named_code=self.named_code,
         )
+
+
+def named_code(admitted: AdmittedBundle, code: Iterable[CodeFile]) -> tuple[NamedCode, ...]:
+    """Of `code`, what the configuration names by a repository, and where the worker finds it."""
+    by_repo: dict[RepoId, set[str]] = {}
+    for one in code:
+        if one.repo is not None and one.file:
+            by_repo.setdefault(one.repo, set()).add(one.file)
+    folders = {entry.repo: f"{FOREIGN}/{entry.pin.label}" for entry in admitted.document.foreign}
+    payload = admitted.model_dir.parent
+    return tuple(
+        NamedCode(
+            repo=repo,
+            directory=str(payload / folder),
+            files=tuple(f for f in _below(admitted, f"{folder}/") if f.path in paths),
+        )
+        for repo, paths in sorted(by_repo.items())
+        for folder in (folders.get(repo, MODEL),)
+    )
 
 
 def _below(admitted: AdmittedBundle, folder: str) -> tuple[WeightFile, ...]:

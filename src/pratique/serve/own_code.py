@@ -1,15 +1,15 @@
 """Code that a model brings runs only if somebody answers for every byte of it, here and now.
 
 Reached is what `auto_map` names in any configuration of the model, what that imports from beside it,
-and `custom_generate/`. Each such file needs an allowance, by check and digest, in every approval that
-counts *and* in the enclave's own policy, not expired in either. One file without one, and nothing of
-the model is loaded: the library's class of the same name is not what was vetted.
+and `custom_generate/`. Code of another repository is reached only where the bundle carries it, and
+then the pin of that repository counts like a file. Each of these needs an allowance, by check and
+digest, in every approval that counts *and* in the enclave's own policy, not expired in either. One
+without one, and nothing of the model is loaded: the library's class of the same name is not what was
+vetted.
 """
 
-import ast
 import hashlib
 import posixpath
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Final
 
 from pratique.admit.admitted import AdmittedBundle
-from pratique.core.bundle import BundleSource
-from pratique.core.ids import shown
+from pratique.core.bundle import MODEL, BundleSource, foreign_roots
+from pratique.core.foreign import FOREIGN, FOREIGN_CODE, Pin, shown_path
+from pratique.core.ids import RepoId, shown
 from pratique.core.policy import Allowance, Policy
 from pratique.errors import ApprovalNeeded, FormatError, ServeError, VerificationRefused
-from pratique.formats import json_strict, text
-from pratique.formats.json_strict import Json
+from pratique.formats import json_strict, python_code
+from pratique.formats.auto_map import is_foreign, parse_foreign, references
 
 REMOTE_CODE: Final = "remote-code"
 CUSTOM_GENERATE: Final = "custom-generate"
-_MODEL: Final = "model/"
-_MOST_SOURCE: Final = 4 * 2**20
 _CONFIGURATION: Final = "config"
 """Part of the name of every file in which the library looks for code: config.json, config.4.0.json,
 tokenizer_config.json, generation_config.json, preprocessor_config.json."""
@@ -35,23 +34,30 @@ tokenizer_config.json, generation_config.json, preprocessor_config.json."""
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """One code file that loading would run: `path` below the model's folder, `check` that found it."""
+    """One thing that loading would run: a code file, or the pin that lets files of another repository in.
+
+    `path` is as findings and allowances show it, `check` the one that found it. `repo` is the
+    repository whose name the configuration gives for it, if it gives one, and `file` its path there;
+    "" for a pin.
+    """
 
     check: str
     path: str
     digest: str
+    repo: RepoId | None = None
+    file: str = ""
 
 
 class _Files:
-    """The model's files, each read once and only as what was admitted."""
+    """The files below one folder of the payload, each read once and only as what was admitted."""
 
-    def __init__(self, admitted: AdmittedBundle) -> None:
-        self._root: Path = admitted.model_dir
+    def __init__(self, admitted: AdmittedBundle, folder: str, root: Path) -> None:
+        self._root = root
         self._label = admitted.label
         self.digests = {
-            file.path.removeprefix(_MODEL): str(file.sha256)
+            file.path.removeprefix(f"{folder}/"): str(file.sha256)
             for file in admitted.files
-            if file.path.startswith(_MODEL)
+            if file.path.startswith(f"{folder}/")
         }
 
     def read(self, path: str) -> bytes:
@@ -71,27 +77,53 @@ class _Files:
 
 
 def code_reached(admitted: AdmittedBundle) -> tuple[CodeFile, ...]:
-    """Return every code file that loading `admitted` with its own code would run; () if none is.
+    """Return everything that loading `admitted` with its own code would run; () if nothing is.
 
-    Raises ServeError where that cannot be said: code of another repository, a file that is not there
-    or cannot be read, a configuration that is not strict JSON.
+    Raises ServeError where that cannot be said: code of another repository that is not in the bundle,
+    a file that is not there or cannot be read, a configuration that is not strict JSON.
     """
-    files = _Files(admitted)
-    roots = list(_named(files, admitted.label))
-    if not roots:
-        return ()
-    found = {path: CodeFile(REMOTE_CODE, path, files.digests[path]) for path in roots}
-    for path in files.digests:
-        if path.endswith(".py") and "custom_generate" in path.split("/")[:-1]:
-            found.setdefault(path, CodeFile(CUSTOM_GENERATE, path, files.digests[path]))
+    files = _Files(admitted, MODEL, admitted.model_dir)
+    named = _named(files, admitted)
+    own = admitted.document.source.repo
+    roots = dict.fromkeys(named.here, REMOTE_CODE)
+    if roots or named.elsewhere:
+        custom = (p for p in files.digests if "custom_generate" in p.split("/")[:-1])
+        roots |= {p: CUSTOM_GENERATE for p in custom if p.endswith(".py") and p not in roots}
+    found = [
+        CodeFile(check, path, files.digests[path], own if named.by_own_name else None, path)
+        for path, check in _reached(files, roots, admitted.label).items()
+    ]
+    for pin, modules in named.elsewhere.items():
+        found += _of_another(admitted, pin, modules)
+    return tuple(sorted(found, key=lambda file: file.path))
+
+
+def _of_another(admitted: AdmittedBundle, pin: Pin, modules: Iterable[str]) -> Iterator[CodeFile]:
+    folder = f"{FOREIGN}/{pin.label}"
+    files = _Files(admitted, folder, admitted.model_dir.parent / folder)
+    for module in modules:
+        if module not in files.digests:
+            raise ServeError(
+                f"{admitted.label} names {shown(module)} of {pin.repo}, which is not in the bundle",
+                hint="fetch and seal the model with its code",
+            )
+    yield CodeFile(FOREIGN_CODE, pin.text, pin.digest, pin.repo)
+    for path, check in _reached(files, dict.fromkeys(modules, REMOTE_CODE), admitted.label).items():
+        shown_as = shown_path(pin.repo, path)
+        yield CodeFile(check, shown_as, files.digests[path], pin.repo, path)
+
+
+def _reached(files: _Files, roots: dict[str, str], label: str) -> dict[str, str]:
+    """The roots and all that they import from beside them, each with the check that found its root."""
+    found = dict(roots)
     pending = list(found)
     while pending:
         path = pending.pop()
-        for other in _beside(files, path, admitted.label):
+        for other in _beside(files, path, label):
             if other not in found:
-                found[other] = CodeFile(found[path].check, other, files.digests[other])
+                found[other] = found[path]
                 pending.append(other)
-    return tuple(found[path] for path in sorted(found))
+    return found
 
 
 def require_allowed(
@@ -107,14 +139,19 @@ def require_allowed(
                 raise ApprovalNeeded(
                     f"{admitted.label} needs code of its own, and {shown(place)} has no allowance "
                     f"for {shown(file.path)}",
-                    hint=f"an [[allow]] of check {file.check} must name its digest {file.digest}, "
-                    "in the policy and in the approval",
+                    hint=f"an [[allow]] of check {file.check} must say {_says(file)}, in the policy "
+                    "and in the approval",
                 )
         if not accepted:
             raise ApprovalNeeded(
                 f"{admitted.label} needs code of its own, and no approval allows it",
                 hint="have it approved under a policy that allows its code files",
             )
+
+
+def _says(file: CodeFile) -> str:
+    key, value = ("digest", file.digest) if file.file else ("foreign", file.path)
+    return f'{key} = "{value}"'
 
 
 def _answers(entry: Allowance, file: CodeFile, source: BundleSource, today: date) -> bool:
@@ -128,8 +165,48 @@ def _answers(entry: Allowance, file: CodeFile, source: BundleSource, today: date
     )
 
 
-def _named(files: _Files, label: str) -> Iterator[str]:
-    """Yield the files that some `auto_map` names."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What configurations name: files here, files of pins, and whether files here by our own name."""
+
+    here: dict[str, None]
+    elsewhere: dict[Pin, dict[str, None]]
+    by_own_name: bool
+
+
+def _named(files: _Files, admitted: AdmittedBundle) -> _Named:
+    pins = {root.pin.repo: root.pin for root in foreign_roots(admitted.document, Path())}
+    here: dict[str, None] = {}
+    elsewhere: dict[Pin, dict[str, None]] = {}
+    by_own_name = False
+    for path, reference in _references(files, admitted.label):
+        if not is_foreign(reference):
+            here |= dict.fromkeys(
+                _existing(files, posixpath.dirname(path), reference, admitted.label)
+            )
+            continue
+        try:
+            target = parse_foreign(reference)
+        except FormatError as error:
+            raise ServeError(f"{admitted.label}: {shown(path)}: {error.message}") from error
+        if target.repo == admitted.document.source.repo:
+            by_own_name = True
+            here |= dict.fromkeys(
+                _existing(files, "", reference.partition("--")[2], admitted.label)
+            )
+        elif target.repo in pins:
+            elsewhere.setdefault(pins[target.repo], {})[target.file] = None
+        else:
+            raise ServeError(
+                f"{admitted.label}: {shown(path)} takes code from {target.repo}, which the bundle "
+                "does not carry",
+                hint="have it fetched and sealed under a policy that pins that repository",
+            )
+    return _Named(here, elsewhere, by_own_name)
+
+
+def _references(files: _Files, label: str) -> Iterator[tuple[str, str]]:
+    """Yield (configuration, reference) for all that some `auto_map` says."""
     for path in sorted(files.digests):
         if not path.endswith(".json") or _CONFIGURATION not in posixpath.basename(path):
             continue
@@ -137,13 +214,13 @@ def _named(files: _Files, label: str) -> Iterator[str]:
             value = json_strict.parse(files.read(path), json_strict.CONFIGURATION)
         except FormatError as error:
             raise ServeError(f"{label}: {shown(path)}: {error.message}") from error
-        for reference in _references(value):
-            if not isinstance(reference, str) or "--" in reference:
+        for reference in references(value):
+            if not isinstance(reference, str):
                 raise ServeError(
-                    f"{label}: {shown(path)} takes code from another repository, or from nowhere",
+                    f"{label}: {shown(path)} takes code from nowhere",
                     hint="use a model whose code is in its own repository",
                 )
-            yield from _existing(files, posixpath.dirname(path), reference, label)
+            yield path, reference
 
 
 def _existing(files: _Files, folder: str, reference: str, label: str) -> list[str]:
@@ -157,39 +234,13 @@ def _existing(files: _Files, folder: str, reference: str, label: str) -> list[st
     return found
 
 
-def _references(value: Json) -> Iterator[Json]:
-    """Yield what stands below every `auto_map`, at any depth."""
-    pending: list[tuple[Json, bool]] = [(value, False)]
-    while pending:
-        item, inside = pending.pop()
-        if isinstance(item, dict):
-            pending += [(child, inside or key == "auto_map") for key, child in item.items()]
-        elif isinstance(item, list):
-            pending += [(child, inside) for child in item]
-        elif inside and item is not None:
-            yield item
-
-
 def _beside(files: _Files, path: str, label: str) -> Iterator[str]:
-    """Yield the bundle's files that the code at `path` imports relatively."""
+    """Yield the files that the code at `path` imports relatively, as far as they are there."""
     try:
-        source = files.read(path)
-        if len(source) > _MOST_SOURCE:
-            raise FormatError("is too long")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text.decode(source))
-    except (FormatError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        tree = python_code.parse(files.read(path))
+    except FormatError as error:
         raise ServeError(f"{label}: {shown(path)} is not Python that can be read") from error
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ImportFrom) or not node.level:
-            continue
-        folder = posixpath.dirname(path)
-        for _ in range(node.level - 1):
-            folder = posixpath.dirname(folder)
-        modules = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
-        for module in (node.module or "", *modules):
-            yield from (p for p in _places(folder, module) if p in files.digests)
+    yield from (p for p in python_code.imported_files(tree, path) if p in files.digests)
 
 
 def _places(folder: str, module: str) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from pratique.ledger import open_ledger_apart
 from pratique.ledger.account import who
 from pratique.serve.escrow import Escrow
 from pratique.serve.fingerprint import marker
-from pratique.serve.launch import Child, ConfinedLauncher, Model
+from pratique.serve.launch import Child, ConfinedLauncher, Model, named_code
 from pratique.serve.own_code import code_reached, require_allowed
 from pratique.serve.records import Records, TextLog
 from pratique.serve.supervisor import Supervisor
@@ -144,7 +144,8 @@ def opened(
         prefill_tokens=planned.demand.prefill,
         threads=machine.cpus,
     )
-    model = replace(Model.of(admitted), remote_code=bool(code))
+    named = named_code(admitted, code)
+    model = replace(Model.of(admitted), remote_code=bool(code), named_code=named)
     if planned.chosen is None:
         raise ServeError(
             f"{admitted.label} fits on no rung here: "
@@ -152,7 +153,11 @@ def opened(
             hint="see `pratique fit NAME`; free memory, shorten --context, or seal a variant",
         )
     launcher = ConfinedLauncher(
-        readable=(model.directory, *(folder for _, folder, _ in model.variants)),
+        readable=(
+            model.directory,
+            *(folder for _, folder, _ in model.variants),
+            *(Path(code.directory) for code in named),
+        ),
         forbidden=tuple(home / part for part in _KEPT_OUT if (home / part).exists()),
         requirement=Requirement(policy.serve.lock),
         memory=machine.free,

@@ -19,6 +19,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from pratique.core.foreign import FOREIGN, MAX_FOREIGN, Pin, parse_label
 from pratique.core.ids import (
     CommitSha,
     Digest,
@@ -32,7 +33,7 @@ from pratique.core.ids import (
     shown,
 )
 from pratique.core.manifest import FileEntry, Manifest
-from pratique.core.snapshot import Proof, Snapshot, SnapshotDocument, Source
+from pratique.core.snapshot import ForeignCode, Proof, Snapshot, SnapshotDocument, Source
 from pratique.errors import FormatError, StorageError, UnreadableInput, VerificationRefused
 from pratique.formats import json_strict
 from pratique.store import tree
@@ -51,8 +52,8 @@ def quarantine_dir(home: Path) -> Path:
 
 
 def snapshot_dir_name(repo: RepoId, commit: CommitSha) -> str:
-    """ORG--NAME@SHA. Unambiguous: a repository id never has `--` in it."""
-    return f"{repo.replace('/', '--')}@{commit}"
+    """ORG--NAME@SHA."""
+    return Pin(repo, commit).label
 
 
 def hash_tree(directory: Path, *, tick: Callable[[int], None] | None = None) -> Manifest:
@@ -133,9 +134,9 @@ def _directory_name(directory: Path) -> str:
 def recorded_snapshot(directory: Path, document: SnapshotDocument) -> Snapshot:
     """The snapshot that `document` records, whose writer has just hashed every byte itself.
 
-    Does NOT look at the disk: whoever did not write the files calls `open_snapshot`.
+    Does NOT look at the model's files: whoever did not write them calls `open_snapshot`.
     """
-    return _snapshot(directory, document, _manifest(document))
+    return _snapshot(directory, document, _manifest(document), foreign_code(directory))
 
 
 def is_snapshot(directory: Path) -> bool:
@@ -144,14 +145,62 @@ def is_snapshot(directory: Path) -> bool:
 
 
 def _recorded(directory: Path, hashed: Callable[[Path], Manifest]) -> Snapshot:
+    document, manifest = _as_recorded(directory, hashed)
+    return _snapshot(directory, document, manifest, foreign_code(directory))
+
+
+def _as_recorded(
+    directory: Path, hashed: Callable[[Path], Manifest]
+) -> tuple[SnapshotDocument, Manifest]:
     document = _parse_document(read_recorded(directory))
     recorded = _manifest(document)
     manifest = hashed(directory / MODEL)
     _compare(recorded, manifest)
-    return _snapshot(directory, document, manifest)
+    return document, manifest
 
 
-def _snapshot(directory: Path, document: SnapshotDocument, manifest: Manifest) -> Snapshot:
+def foreign_folders(folder: Path) -> tuple[tuple[Pin, Path], ...]:
+    """The folders below `folder` (which need not be there), by the pins that they are named for.
+
+    Looks at names only. Raises FormatError for a name that is none, a link, and too many.
+    """
+    if not folder.is_dir():
+        return ()
+    entries = sorted(folder.iterdir())
+    if len(entries) > MAX_FOREIGN:
+        raise FormatError(f"{folder.name}/ holds more than {MAX_FOREIGN} repositories")
+    for entry in entries:
+        if entry.is_symlink() or not entry.is_dir():
+            raise FormatError(f"{shown(entry.name)} is not the folder of a pinned repository")
+    return tuple((parse_label(entry.name), entry) for entry in entries)
+
+
+def foreign_code(directory: Path) -> tuple[ForeignCode, ...]:
+    """Read and hash what a snapshot brings of other repositories.
+
+    Guarantees that each is what was recorded of the commit that its folder is named for.
+    """
+    return tuple(
+        _foreign(pin, folder) for pin, folder in foreign_folders(directory / PROVENANCE / FOREIGN)
+    )
+
+
+def _foreign(pin: Pin, folder: Path) -> ForeignCode:
+    document, manifest = _as_recorded(folder, hash_tree)
+    recorded = (document.kind, document.repo, document.commit, document.proof)
+    if recorded != ("hub", pin.repo, pin.commit, Proof.VERIFIED):
+        raise FormatError(f"{shown(folder.name)} is not a proved commit of that repository")
+    if (folder / PROVENANCE / FOREIGN).exists():
+        raise FormatError(f"{shown(folder.name)} brings code of yet another repository")
+    return ForeignCode(pin, manifest, folder)
+
+
+def _snapshot(
+    directory: Path,
+    document: SnapshotDocument,
+    manifest: Manifest,
+    foreign: tuple[ForeignCode, ...],
+) -> Snapshot:
     return Snapshot(
         name=parse_alias(document.name),
         source=Source(
@@ -166,6 +215,7 @@ def _snapshot(directory: Path, document: SnapshotDocument, manifest: Manifest) -
         taken_at=_time(document.taken_at),
         model_dir=directory / MODEL,
         provenance_dir=directory / PROVENANCE,
+        foreign=foreign,
     )
 
 

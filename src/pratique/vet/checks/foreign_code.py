@@ -24,7 +24,7 @@ _REMEDY: Final = (
     "use a model whose architecture is in the library, or vendor the code into the repository"
 )
 _PIN: Final = (
-    f'read that repository at one commit, add an [[allow]] of check {FOREIGN_CODE} with foreign = '
+    f"read that repository at one commit, add an [[allow]] of check {FOREIGN_CODE} with foreign = "
     '"ORG/NAME@COMMIT", and fetch again; or vendor the code into this repository'
 )
 _ALLOW: Final = (
