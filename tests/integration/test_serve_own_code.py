@@ -118,7 +118,7 @@ class AllowingGate(OpenGate):
         found = tuple(
             Finding(
                 a.check, Severity.HIGH, Disposition.APPROVE, a.path or "", "is code", "read it",
-                digest=Digest(a.digest), allowed_by=a.reason,
+                digest=Digest(a.digest), allowed_by=a.answer,
             )
             for a in self.policy.allow
         )  # fmt: skip

@@ -42,7 +42,7 @@ class Finding:
 
     `path` is the file (display form; may be "" for the repository as a whole). `digest` is what an
     allowance for this finding must name: the SHA-256 of the file or value that the finding is about.
-    `allowed_by` is the reason of the policy's allowance that answers for it, when there is one.
+    `allowed_by` is the `Allowance.answer` (why, and who) of the allowance that answers for it, if one does.
     """
 
     check: str

@@ -86,6 +86,11 @@ class Allowance(BaseModel):
     path: str | None = Field(default=None, description="only for this file")
 
     @property
+    def answer(self) -> str:
+        """How a finding that this answers for says so: why, and who."""
+        return f"{self.reason} ({self.owner})"
+
+    @property
     def pin(self) -> Pin | None:
         """The other repository's commit that this names, if it does."""
         return None if self.foreign is None else parse_pin(self.foreign)

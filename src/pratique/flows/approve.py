@@ -242,7 +242,7 @@ def accepted_allowances(policy: Policy, verdicts: Iterable[Verdict]) -> tuple[Al
         for finding in verdict.findings
         if finding.allowed_by is not None
     }
-    return tuple(a for a in policy.allow if (a.check, a.digest, a.reason) in answered)
+    return tuple(a for a in policy.allow if (a.check, a.digest, a.answer) in answered)
 
 
 def _consistent(

@@ -150,7 +150,8 @@ def require_allowed(
 
 
 def _says(file: CodeFile) -> str:
-    key, value = ("digest", file.digest) if file.file else ("foreign", file.path)
+    pinned = file.check == FOREIGN_CODE
+    key, value = ("foreign", file.path) if pinned else ("digest", file.digest)
     return f'{key} = "{value}"'
 
 

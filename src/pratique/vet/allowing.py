@@ -37,7 +37,7 @@ def allow(
         if match.expires < today:
             answered.extend((finding, _expired(match, finding)))
         else:
-            answered.append(replace(finding, allowed_by=f"{match.reason} ({match.owner})"))
+            answered.append(replace(finding, allowed_by=match.answer))
     if complete:
         answered.extend(
             _unused(entry) for entry in policy.allow if _is_unused(entry, used, candidate)

@@ -7,8 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pratique.core.bundle import ForeignRepository
+from pratique.core.foreign import Pin
 from pratique.core.policy import Allowance, Policy
 from pratique.errors import ApprovalNeeded, ServeError, VerificationRefused
+from pratique.serve.launch import named_code
 from pratique.serve.own_code import CodeFile, code_reached, require_allowed
 
 TODAY = date(2030, 1, 1)
@@ -23,21 +26,26 @@ def digest(data: bytes) -> str:
 def bundle(tmp_path):
     """Return what stands for an admitted bundle with these files."""
 
-    def make(files, *allowances, approvals=1):
+    def make(files, *allowances, approvals=1, foreign=()):
         listed = []
+        payload = tmp_path
         for name, content in files.items():
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
-            path = tmp_path / name
+            name = name if name.startswith("foreign/") else f"model/{name}"
+            path = payload / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            listed.append(SimpleNamespace(path=f"model/{name}", sha256=digest(data)))
+            listed.append(SimpleNamespace(path=name, sha256=digest(data), size=len(data), chunks=()))
         signed = SimpleNamespace(
             signer=SimpleNamespace(file="approver.sig"),
             approval=SimpleNamespace(allowances=allowances),
         )
         return SimpleNamespace(
-            label="a@0", model_dir=tmp_path, files=tuple(listed), approvals=(signed,) * approvals,
-            document=SimpleNamespace(source=SimpleNamespace(repo="a/b", commit="0" * 40)),
+            label="a@0", model_dir=payload / "model", files=tuple(listed), approvals=(signed,) * approvals,
+            document=SimpleNamespace(
+                source=SimpleNamespace(repo="a/b", commit="0" * 40),
+                foreign=tuple(ForeignRepository(repo=p.repo, commit=p.commit) for p in foreign),
+            ),
         )  # fmt: skip
 
     return make
@@ -96,7 +104,9 @@ def test_every_file_that_is_imported_is_reached_and_no_other(bundle, name, confi
 
 
 @pytest.mark.parametrize(
-    "reference", ["evil/repo--modeling_a.A", "absent.A", "A", "", 7, True, "../modeling_a.A"]
+    "reference",
+    ["evil/repo--modeling_a.A", "absent.A", "A", "", 7, True, "../modeling_a.A",
+     "a/b--absent.A", "a/b---modeling_a.A", "A/B--modeling_a.A", "a/b--../modeling_a.A"],
 )
 def test_code_that_is_not_in_the_bundle_is_never_served(bundle, reference):
     files = {"config.json": {"auto_map": {"AutoModel": reference}}, "modeling_a.py": b""}
@@ -157,3 +167,80 @@ def test_without_an_approval_nothing_is_allowed(bundle):
     code = (CodeFile("remote-code", "modeling_a.py", digest(CODE)),)
     with pytest.raises(ApprovalNeeded):
         require_allowed(code, admitted, policy=policy(allowance(CODE)), today=TODAY)
+
+
+# --- code of another repository ---------------------------------------------------------------------
+
+PIN = Pin("other/repo", "5" * 40)
+ELSEWHERE = {"auto_map": {"AutoModel": "other/repo--modeling_a.A"}}
+THERE = f"foreign/{PIN.label}"
+FOREIGN = {
+    "config.json": ELSEWHERE,
+    f"{THERE}/modeling_a.py": b"from .b import x\n",
+    f"{THERE}/b.py": b"x = 1\n",
+    f"{THERE}/unreached.py": b"",
+    "modeling_a.py": b"x = 2\n",
+}
+PINNED = Allowance(
+    check="foreign-code", foreign=PIN.text, reason="read by two", owner="olga", expires=TODAY
+)
+
+
+def test_the_pin_and_each_file_that_is_reached_count_and_nothing_of_ours(bundle):
+    admitted = bundle(FOREIGN, foreign=(PIN,))
+    code = code_reached(admitted)
+    assert {(c.path, c.check) for c in code} == {
+        (PIN.text, "foreign-code"),
+        ("other/repo: modeling_a.py", "remote-code"),
+        ("other/repo: b.py", "remote-code"),
+    }
+    (named,) = named_code(admitted, code)
+    assert (named.repo, named.directory) == (PIN.repo, str(admitted.model_dir.parent / THERE))
+    assert {file.path for file in named.files} == {"modeling_a.py", "b.py"}
+
+
+@pytest.mark.parametrize("side", ["policy", "approval"])
+@pytest.mark.parametrize("missing", [0, 1, 2])
+def test_the_pin_does_not_allow_the_files_nor_the_files_the_pin(bundle, side, missing):
+    whole = (PINNED, allowance(b"from .b import x\n"), allowance(b"x = 1\n"))
+    fewer = tuple(a for i, a in enumerate(whole) if i != missing)
+    admitted = bundle(FOREIGN, *(fewer if side == "approval" else whole), foreign=(PIN,))
+    rules = policy(*(fewer if side == "policy" else whole))
+    with pytest.raises(ApprovalNeeded, match="other/repo"):
+        require_allowed(code_reached(admitted), admitted, policy=rules, today=TODAY)
+    admitted = bundle(FOREIGN, *whole, foreign=(PIN,))
+    require_allowed(code_reached(admitted), admitted, policy=policy(*whole), today=TODAY)
+
+
+@pytest.mark.parametrize(
+    "change", [{"foreign": f"other/repo@{'6' * 40}"}, {"expires": date(2029, 12, 31)},
+               {"foreign": f"Other/repo@{'5' * 40}"}, {"repo": "a/c"}],
+)  # fmt: skip
+def test_another_pin_allows_nothing(bundle, change):
+    values = {"check": "foreign-code", "foreign": PIN.text, "reason": "read by two",
+              "owner": "olga", "expires": TODAY}  # fmt: skip
+    files = (allowance(b"from .b import x\n"), allowance(b"x = 1\n"))
+    admitted = bundle(FOREIGN, PINNED, *files, foreign=(PIN,))
+    rules = policy(Allowance(**(values | change)), *files)
+    with pytest.raises(ApprovalNeeded, match="foreign-code|other/repo@") as refused:
+        require_allowed(code_reached(admitted), admitted, policy=rules, today=TODAY)
+    assert PIN.text in refused.value.hint
+
+
+@pytest.mark.parametrize("reference", ["other/repo--absent.A", "Other/repo--modeling_a.A"])
+def test_what_the_bundle_does_not_carry_of_it_is_never_served(bundle, reference):
+    config = {"auto_map": {"AutoModel": reference}}
+    with pytest.raises(ServeError):
+        code_reached(bundle({**FOREIGN, "config.json": config}, foreign=(PIN,)))
+
+
+def test_its_own_name_means_its_own_files(bundle):
+    config = {"auto_map": {"AutoModel": "a/b--modeling_a.A"}}
+    files = {"config.json": config, "modeling_a.py": b"from .b import x\n", "b.py": b""}
+    admitted = bundle(files)
+    code = code_reached(admitted)
+    assert {(c.path, c.check) for c in code} == {
+        ("modeling_a.py", "remote-code"), ("b.py", "remote-code"),
+    }  # fmt: skip
+    (named,) = named_code(admitted, code)
+    assert (named.repo, named.directory) == ("a/b", str(admitted.model_dir))
