@@ -29,8 +29,8 @@ from pratique.vet.allowing import allow
 from pratique.vet.examine import examine
 from tests.support import foreign
 from tests.support.bundles import OpenGate
-from tests.support.foreign import CODE, MODEL, OTHER, Upstream, pin
-from tests.support.hub.world import StubGate, edited, flip_last_byte, on, with_status, write_tree
+from tests.support.foreign import CODE, MODEL, OTHER, Judging, Upstream, pin
+from tests.support.hub.world import edited, flip_last_byte, on, with_status, write_tree
 
 MODELING = "modeling_own.py"
 SHA = "5" * 40
@@ -43,26 +43,6 @@ def upstream(tmp_path: Path) -> Upstream:
 
 def pinned(upstream: Upstream, *more):
     return foreign.policy(pin(upstream.commit), *more)
-
-
-class Judging(StubGate):
-    """The real checks, in this process."""
-
-    def __init__(self, rules) -> None:
-        super().__init__()
-        self.rules = rules
-
-    def judge(self, candidate, stage):
-        self.seen.append((stage, candidate, frozenset()))
-        found = examine(candidate, self.rules, stage)
-        findings = allow(
-            found.findings, self.rules, candidate, date.today(), complete=False  # noqa: DTZ011
-        )  # fmt: skip
-        return Verdict(
-            Subject(candidate.name, found.digest, foreign=found.foreign),
-            PolicyRef(self.rules.name, self.rules.digest),
-            findings,
-        )
 
 
 def fetch(upstream: Upstream, rules):
@@ -126,8 +106,7 @@ def test_an_expired_allowance_for_a_file_counts_for_nothing(upstream: Upstream) 
 def test_an_allowance_for_the_same_name_here_is_for_other_bytes(upstream: Upstream) -> None:
     """An allowance limited to `bias.py` of this repository is none for the other repository's."""
     limited = tuple(
-        a.model_copy(update={"path": name})
-        for a, name in zip(foreign.files(), CODE, strict=True)
+        a.model_copy(update={"path": name}) for a, name in zip(foreign.files(), CODE, strict=True)
     )
     with pytest.raises(GateWantsApproval):
         fetch(upstream, pinned(upstream, *limited))
@@ -157,7 +136,10 @@ def test_all_that_is_allowed_comes_and_nothing_else(upstream: Upstream) -> None:
         (on(f"/{OTHER}/tree", edited(lambda b: b.replace(b"bias.py", b"bads.py"))), "disagrees"),
         (on(f"/{OTHER}/git-upload-pack", edited(lambda b: b.replace(b"PACK", b"PACX"))), "git"),
         (on(f"/{OTHER}/info/refs", with_status(404)), "no git access"),
-        (on(f"models/{OTHER}/revision", with_status(404, {"X-Error-Code": "RepoNotFound"})), "not found"),
+        (
+            on(f"models/{OTHER}/revision", with_status(404, {"X-Error-Code": "RepoNotFound"})),
+            "not found",
+        ),
     ],
     ids=["bytes", "listing", "pack", "no-git", "gone"],
 )

@@ -6,7 +6,7 @@ have to hold whatever the gate says. Tests of the gate itself use the real one.
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,7 +60,9 @@ class OpenGate:
     def judge(self, candidate: Candidate, stage: Stage) -> Verdict:
         assert stage is Stage.CONTENT
         reference = PolicyRef(self.policy.name, self.policy.digest)
-        return Verdict(subject_of(candidate.name, candidate.root), reference, self.findings)
+        foreign = tuple((r.pin.text, hash_tree(r.root).digest) for r in candidate.foreign)
+        subject = replace(subject_of(candidate.name, candidate.root), foreign=foreign)
+        return Verdict(subject, reference, self.findings)
 
 
 def refusing_gate(disposition: Disposition = Disposition.REFUSE) -> OpenGate:

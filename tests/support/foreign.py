@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
+from pratique.core.candidate import Candidate
+from pratique.core.findings import PolicyRef, Subject, Verdict
 from pratique.core.policy import Allowance, Policy, ServeRules
+from pratique.core.stages import Stage
 from pratique.fetch.hub import HubFetch
 from pratique.fetch.patience import Patience
 from pratique.fetch.pinning import HubRequest
@@ -14,12 +17,15 @@ from pratique.fetch.session import hub_session
 from pratique.fetch.urls import Endpoint
 from pratique.flows.loopback_hub import LoopbackHub
 from pratique.vet import LocalGate
+from pratique.vet.allowing import allow
+from pratique.vet.examine import examine
 from tests.support import models
-from tests.support.hub.world import write_tree
+from tests.support.hub.world import StubGate, write_tree
 
 MODEL = "ours/tuned"
 OTHER = "other/repo"
 FAR = date(2099, 1, 1)
+NOON = date(2026, 6, 1)
 TOKEN = 7
 
 CONFIGURATION = """\
@@ -127,6 +133,24 @@ class Upstream:
 
     def asked(self, part: str) -> list[str]:
         return [request.path for request in self.requests if part in request.path]
+
+
+class Judging(StubGate):
+    """The real checks, in this process: the lock around them is not what these tests are about."""
+
+    def __init__(self, rules: Policy) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def judge(self, candidate: Candidate, stage: Stage) -> Verdict:
+        self.seen.append((stage, candidate, frozenset()))
+        found = examine(candidate, self.rules, stage)
+        findings = allow(found.findings, self.rules, candidate, NOON, complete=False)
+        return Verdict(
+            Subject(candidate.name, found.digest, foreign=found.foreign),
+            PolicyRef(self.rules.name, self.rules.digest),
+            findings,
+        )
 
 
 def _made(path: Path) -> Path:
