@@ -12,6 +12,7 @@ import pytest
 from pratique.cli.main import run
 from pratique.flows.loopback_hub import LoopbackHub, Reply
 from pratique.store.quarantine import open_snapshot
+from tests.support.foreign import CODE, MODEL, OTHER, Upstream
 from tests.support.hub.world import StubGate, write_tree
 from tests.support.models import write_llama, write_model, write_pickle_repo, write_remote_code_repo
 
@@ -191,6 +192,37 @@ def test_remote_code_is_refused_or_needs_approval(
     assert json.loads(out)["findings"]
     assert "remote-code" in err
     assert not canary.exists()
+
+
+@pytest.mark.slow
+def test_code_of_another_repository_from_refusal_to_snapshot_as_the_messages_say(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = Upstream(tmp_path)
+    policy = tmp_path / "team.toml"
+    head = 'schema = "pratique.policy/v1"\nname = "team"\n[serve]\nlock = "reduced"\n'
+    with upstream.hub.running() as url:
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        code, out, err = cli("fetch", MODEL)
+        assert (code, out) == (10, "")
+        assert 'foreign = "ORG/NAME@COMMIT"' in err.replace("\n", " ")
+        given = f'check = "foreign-code"\nforeign = "{OTHER}@{upstream.commit}"\n'
+        policy.write_text(f"{head}[[allow]]\n{given}{_SAID}")
+        code, out, err = cli("fetch", MODEL, "--policy", policy)
+        assert (code, out) == (13, "")
+        entries = err[err.index("[[allow]]") : err.index("refused:")]
+        assert entries.count("[[allow]]") == len(CODE)
+        said = entries.replace('reason = ""\nowner = ""\nexpires = # YYYY-MM-DD\n', _SAID)
+        policy.write_text(policy.read_text() + said)
+        code, out, err = cli("fetch", MODEL, "--policy", policy)
+        assert code == 0, err
+    assert cli("vet", out, "--policy", policy)[0] == 0
+    code, text, _ = cli("vet", out, "--policy", "standard")
+    assert code == 13
+    assert f'foreign = "{OTHER}@{upstream.commit}"' in text
+
+
+_SAID = 'reason = "read by two people"\nowner = "olga"\nexpires = 2099-01-01\n'
 
 
 def _made(path: Path) -> Path:

@@ -72,6 +72,7 @@ def _json(found: "Description", policy: "Policy") -> dict[str, object]:
         ],
         "tokenizer": found.tokenizer(),
         "variants": [variant.name for variant in document.variants],
+        "foreign": [entry.pin.text for entry in document.foreign],
         "files": [{"path": f.path, "size": f.size, "sha256": f.sha256} for f in document.files],
     }
 
@@ -122,6 +123,7 @@ def _rows(found: "Description", policy: "Policy") -> list[tuple[str, str]]:
         ("commit", f"{source.commit or 'none'} (proof: {document.commit_proof})"),
     ]
     rows += _commit_rows(found, policy)
+    rows += [("code of", entry.pin.text) for entry in document.foreign]
     rows.append(("policy", f"{document.policy.name} ({document.policy.digest[:16]})"))
     rows.append(("files", f"{len(document.files)}, {sum(f.size for f in document.files)} bytes"))
     if statement is None:

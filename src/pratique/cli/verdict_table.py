@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pratique.cli.verdict_text import plain
+from pratique.cli.verdict_text import plain, print_allowances
 from pratique.core.findings import Disposition, Finding, Severity, Verdict, VerdictState
-from pratique.evidence.allowance import allowance_toml
 
 _PER_GROUP: Final = 12
 _COLOURS: Final = {
@@ -34,13 +33,7 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     ordered = sorted(verdict.findings, key=_rank)
     for (label, colour, check), group in groupby(ordered, key=_heading):
         _print_group(console, f"{label}: {check}", colour, list(group))
-    asked = [f for f in ordered if f.blocks and f.disposition is Disposition.APPROVE and f.digest]
-    if asked and verdict.state is VerdictState.NEEDS_APPROVAL:
-        console.print(
-            "\nTo answer for them, add to your policy (reason and owner are yours to fill in):"
-        )
-        for finding in asked:
-            console.print(Text(plain_lines(allowance_toml(finding, verdict.subject))))
+    print_allowances(console, verdict)
 
 
 def _rank(finding: Finding) -> tuple[int, int, str, str]:
@@ -81,8 +74,3 @@ def _print_group(console: Console, title: str, colour: str, group: list[Finding]
 
 def _remedies(group: Iterable[Finding]) -> list[str]:
     return list(dict.fromkeys(f.remediation for f in group if f.remediation))[:3]
-
-
-def plain_lines(text: str) -> str:
-    """`plain`, line by line."""
-    return "\n".join(plain(line) for line in text.splitlines())

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 
+from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from pratique.cli.context import Context
 from pratique.core.findings import Disposition, Finding, Verdict, VerdictState
+from pratique.evidence.allowance import allowance_toml
 
 _SHOWN = 20
 
@@ -23,8 +26,23 @@ def verdict_printer(context: Context) -> Callable[[Verdict], None]:
             _show(context, finding)
         if len(blocking) > _SHOWN:
             console.print(f"  … and {len(blocking) - _SHOWN} more: see `pratique vet`")
+        print_allowances(console, verdict)
 
     return show
+
+
+def print_allowances(console: Console, verdict: Verdict) -> None:
+    """Print the policy entries that would answer for all that stands in the way, if entries can."""
+    if verdict.state is not VerdictState.NEEDS_APPROVAL:
+        return
+    asked = [f for f in verdict.findings if f.blocks and f.digest is not None]
+    if asked:
+        console.print(
+            "\nTo answer for them, add to your policy (reason and owner are yours to fill in):"
+        )
+    for finding in asked:
+        lines = allowance_toml(finding, verdict.subject).splitlines()
+        console.print(Text("\n".join(plain(line) for line in lines)), soft_wrap=True)
 
 
 def _show(context: Context, finding: Finding) -> None:

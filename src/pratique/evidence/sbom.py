@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pratique import __version__
+from pratique.core.foreign import FOREIGN, Pin
 from pratique.core.manifest import FileEntry
 from pratique.core.snapshot import Snapshot
 
@@ -48,7 +49,10 @@ def mlbom(snapshot: Snapshot, clock: datetime, facts: ModelFacts | None = None) 
             },
             "component": _model(snapshot, facts),
         },
-        "components": list(_files(snapshot.manifest)),
+        "components": [
+            *_files(snapshot.manifest),
+            *(part for code in snapshot.foreign for part in _files(code.manifest, code.pin)),
+        ],
     }
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True) + "\n").encode()
 
@@ -83,12 +87,17 @@ def _card(facts: ModelFacts) -> dict[str, Any]:
     return {"modelParameters": parameters} if parameters else {}
 
 
-def _files(files: Iterable[FileEntry]) -> Iterable[dict[str, Any]]:
+def _files(files: Iterable[FileEntry], pin: Pin | None = None) -> Iterable[dict[str, Any]]:
+    """The files of the model, or of the other repository that `pin` names."""
+    folder = "" if pin is None else f"{FOREIGN}/{pin.label}/"
     for file in files:
-        yield {
+        component: dict[str, Any] = {
             "type": "file",
-            "bom-ref": f"file:{file.path}",
-            "name": file.path,
+            "bom-ref": f"file:{folder}{file.path}",
+            "name": f"{folder}{file.path}",
             "hashes": [{"alg": "SHA-256", "content": file.sha256}],
             "properties": [{"name": "pratique:size", "value": str(file.size)}],
         }
+        if pin is not None:
+            component["purl"] = f"pkg:huggingface/{quote(pin.repo)}@{pin.commit}#{quote(file.path)}"
+        yield component

@@ -216,7 +216,8 @@ class _Take:
         if _stops(verdict.state, stage):
             if stage < Stage.CONTENT and verdict.state is VerdictState.FAILED:
                 self._space.discard()  # nothing of it is worth keeping, and nobody can allow it
-            raise gate_answer(verdict, stage, self._space.model)
+            model = self._space.model
+            raise gate_answer(verdict, stage, model.parent if self._code else model)
 
     def _measured(self) -> Manifest:
         """What was hashed while it arrived, in this run: the gate need not hash it again."""

@@ -8,10 +8,11 @@ import blake3
 import pytest
 
 from pratique.core import load as core_load
-from pratique.core.load import LoadFault, LoadSpec, WeightFile
+from pratique.core.load import LoadFault, LoadSpec, NamedCode, WeightFile
 from pratique.core.rungs import Rung
+from pratique.errors import FormatError
 from pratique.jobs import worker_files
-from pratique.jobs.worker_files import LoadRefused, hold
+from pratique.jobs.worker_files import LoadRefused, copy_code, hold
 from tests.support.serving import files_of, limits_for
 
 
@@ -137,3 +138,59 @@ def test_nothing_stays_open_after_a_refusal(model):
     before = len(list(Path("/proc/self/fd").iterdir()))
     assert fault_of(spec(model, wrong)) is LoadFault.FILE_CHANGED
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+# --- code that the configuration names by a repository ----------------------------------------------
+
+
+def named(directory: Path, *paths: str) -> NamedCode:
+    files = tuple(f for f in files_of(directory) if f.path in paths)
+    return NamedCode(repo="other/repo", directory=str(directory), files=files)
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    directory = tmp_path / "code"
+    (directory / "deep").mkdir(parents=True)
+    (directory / "modeling.py").write_bytes(b"from .deep.er import x\n")
+    (directory / "deep/er.py").write_bytes(b"x = 1\n")
+    (directory / "other.py").write_bytes(b"x = 2\n")
+    return directory
+
+
+def test_named_code_is_copied_and_nothing_beside_it(code, tmp_path):
+    target = tmp_path / "scratch/other/repo"
+    copy_code(named(code, "modeling.py", "deep/er.py"), target)
+    found = {p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()}
+    assert found == {"modeling.py", "deep/er.py"}
+    assert (target / "deep/er.py").read_bytes() == b"x = 1\n"
+
+
+def _altered(path: Path) -> None:
+    path.write_bytes(b"x = 9\n")
+
+
+def _grown(path: Path) -> None:
+    path.write_bytes(b"x = 1\n#")
+
+
+def _linked(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent.parent / "other.py")
+
+
+@pytest.mark.parametrize("change", [_altered, _grown, _linked, Path.unlink])
+def test_named_code_that_is_not_what_was_admitted_is_refused(code, tmp_path, change):
+    wanted = named(code, "modeling.py", "deep/er.py")
+    change(code / "deep/er.py")
+    with pytest.raises(LoadRefused):
+        copy_code(wanted, tmp_path / "scratch")
+    assert not (tmp_path / "scratch/deep/er.py").exists()
+
+
+@pytest.mark.parametrize("repo", ["../x", "/etc", "a/../b", "a/b/c", "", ".", "a--b"])
+def test_named_code_of_no_repository_is_no_specification(code, repo):
+    with pytest.raises(FormatError, match="repository"):
+        named(code, "modeling.py").model_validate(
+            {**named(code, "modeling.py").model_dump(), "repo": repo}
+        )
