@@ -2,16 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pratique.cli.main import run
+from pratique.core.findings import PolicyRef, Subject, Verdict
+from pratique.core.policy import Policy
+from pratique.core.stages import Stage
 from pratique.flows.loopback_hub import LoopbackHub, Reply
 from pratique.store.quarantine import open_snapshot
+from tests.support.bundles import OpenGate
 from tests.support.foreign import CODE, MODEL, OTHER, Upstream
 from tests.support.hub.world import StubGate, write_tree
 from tests.support.models import write_llama, write_model, write_pickle_repo, write_remote_code_repo
@@ -414,6 +420,9 @@ def test_build_without_a_lock_or_key(cli: Cli, recipe: Path, key: Path) -> None:
         'schema = "pratique.recipe/v1"\ndirectory = "../x"\n',
         'schema = "pratique.recipe/v1"\ndirectory = "/etc"\n',
         'schema = "pratique.recipe/v1"\npackage = "json"\n',
+        RECIPE + 'platform = "linux"\n', RECIPE + 'name = "other"\n', RECIPE + 'variants = ["nf3"]\n',
+        'schema = "pratique.recipe/v1"\ndirectory = "x"\nrevision = "v1"\n',
+        RECIPE + 'only = "*.json"\n', RECIPE + "policy = 1\n", RECIPE + "approvals = 17\n",
     ],
 )  # fmt: skip
 def test_malformed_recipes(cli: Cli, tmp_path: Path, text: str) -> None:
@@ -428,3 +437,177 @@ def test_malformed_recipes(cli: Cli, tmp_path: Path, text: str) -> None:
 def test_the_recipes_in_the_repository_are_locked_and_hold(cli: Cli, name: str) -> None:
     code, out, err = cli("lock", RECIPES / f"{name}.toml", "--check")
     assert code == 0, out + err
+
+
+def judged(candidate, stage, policy):
+    """Passed, about the very files (for what is not about the gate)."""
+    reference = PolicyRef(policy.name, policy.digest)
+    if stage is not Stage.CONTENT:
+        return Verdict(Subject(candidate.name, policy.digest, repo=candidate.repo), reference, ())
+    return OpenGate(policy).judge(candidate, stage)
+
+
+@dataclass(frozen=True)
+class Passing:
+    policy: Policy
+
+    def judge(self, candidate, stage):
+        return judged(candidate, stage, self.policy)
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pratique.vet.LocalGate", Passing)
+
+
+def sums(bundle: str) -> str:
+    return (Path(bundle) / "payload/SHA256SUMS").read_text()
+
+
+def document(bundle: str) -> dict[str, object]:
+    return json.loads((Path(bundle) / "payload/bundle.json").read_bytes())
+
+
+def build(cli: Cli, recipe: Path, key: Path, *more: object) -> str:
+    assert cli("lock", recipe)[0] == 0
+    code, out, err = cli("build", recipe, "--key", key, "-o", recipe.parent / "out.bundle", *more)
+    assert code == 0, err
+    return out
+
+
+def test_a_recipe_takes_the_revision_and_the_files_that_it_names(
+    passing: None, cli: Cli, hub: LoopbackHub, tmp_path: Path, key: Path
+) -> None:
+    first = hub.add("org/sample", SAMPLE)
+    hub.tag("org/sample", "v1", first)
+    hub.add("org/sample", SAMPLE, files={"config.json": b"{}"})
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'schema = "pratique.recipe/v1"\nrepo = "org/sample"\nrevision = "v1"\n'
+        'only = ["*.json", "*.safetensors"]\nwithout = ["generation*"]\n'
+    )
+    found = document(build(cli, recipe, key))
+    assert found["source"]["commit"] == first
+    names = {f["path"] for f in found["files"] if f["path"].startswith("model/")}
+    wanted = {f"model/{p.name}" for p in SAMPLE.iterdir() if p.suffix in {".json", ".safetensors"}}
+    assert names == wanted - {"model/generation_config.json"}
+
+
+def test_a_recipes_policy_is_the_one_beside_it(
+    passing: None, cli: Cli, hub: LoopbackHub, recipe: Path, key: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    recipe.write_text(RECIPE + 'policy = "team.toml"\n')
+    code, _, err = cli("lock", recipe)
+    assert code == 3
+    assert "team.toml" in err
+    recipe.with_name("team.toml").write_text('schema = "pratique.policy/v1"\nname = "team"\n')
+    assert document(build(cli, recipe, key))["policy"]["name"] == "team"
+
+
+def test_a_recipe_says_how_many_approvals_are_wanted(
+    passing: None, cli: Cli, hub: LoopbackHub, recipe: Path, key: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    recipe.write_text(RECIPE + "approvals = 3\n")
+    assert json.loads(build(cli, recipe, key, "--json"))["approvals"] == 3
+
+
+def test_a_directory_has_the_name_that_the_recipe_gives_it(
+    passing: None, cli: Cli, tmp_path: Path, key: Path
+) -> None:
+    write_tree(tmp_path / "some/where", {"config.json": b"{}", "a.md": b"a", ".gitignore": b"x"})
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'schema = "pratique.recipe/v1"\ndirectory = "some/where"\nname = "proper"\n'
+        'without = ["*.md"]\n'
+    )
+    found = document(build(cli, recipe, key))
+    assert found["name"] == "proper"
+    assert "model/a.md" not in {f["path"] for f in found["files"]}
+
+
+def test_drift_of_a_directory_is_told_by_file_and_ends_the_build(
+    passing: None, cli: Cli, tmp_path: Path, key: Path
+) -> None:
+    root = write_tree(tmp_path / "model", {n: n.encode() for n in ("a.md", "b.md", "c.md")})
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('schema = "pratique.recipe/v1"\ndirectory = "model"\n')
+    assert cli("lock", recipe)[0] == 0
+    (root / "a.md").unlink()
+    (root / "b.md").write_bytes(b"B.md")
+    (root / "d.md").write_bytes(b"new")
+    code, out, err = cli("lock", recipe, "--check", "--json")
+    assert code == 11
+    assert [line.split()[:2] for line in json.loads(out)["moved"]] == [
+        ["removed", "'a.md'"], ["changed", "'b.md'"], ["added", "'d.md'"],
+    ]  # fmt: skip
+    assert "3 difference" in err
+    code, _, err = cli("build", recipe, "--key", key, "-o", tmp_path)
+    assert code == 11
+    assert "3 file(s) differ" in err
+    assert not list(tmp_path.glob("*.bundle"))
+
+
+def test_a_file_removed_upstream_is_drift(cli: Cli, hub: LoopbackHub, tmp_path: Path) -> None:
+    root = write_tree(tmp_path / "up", {"a.md": b"a", "b.md": b"b"})
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('schema = "pratique.recipe/v1"\nrepo = "org/two"\nwithout = [".git*"]\n')
+    hub.add("org/two", root)
+    assert cli("lock", recipe)[0] == 0
+    (root / "a.md").unlink()
+    hub.add("org/two", root)
+    code, out, _ = cli("lock", recipe, "--check")
+    assert code == 11
+    assert [line.split()[:2] for line in out.splitlines()][1:] == [["removed", "'a.md'"]]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"schema": "pratique.lock/v2"}', '{"files": [], "files": []}']
+)
+def test_a_malformed_lock_is_refused(cli: Cli, recipe: Path, key: Path, text: str) -> None:
+    recipe.with_name("sample.lock.json").write_text(text)
+    code, _, err = cli("build", recipe, "--key", key)
+    assert code == 5
+    assert "hint:" in err
+
+
+def test_a_lock_for_another_repository_is_refused(
+    passing: None, cli: Cli, hub: LoopbackHub, recipe: Path, key: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    assert cli("lock", recipe)[0] == 0
+    recipe.write_text(RECIPE.replace("org/sample", "org/another"))
+    code, _, err = cli("build", recipe, "--key", key)
+    assert code == 11
+    assert "another repository" in err
+
+
+def test_an_adapters_base_is_sealed_beside_it(
+    passing: None, cli: Cli, hub: LoopbackHub, tmp_path: Path, key: Path
+) -> None:
+    base = hub.add("base/model", write_tree(tmp_path / "base", {"config.json": b"{}"}))
+    adapter = json.dumps({"base_model_name_or_path": "base/model", "revision": base}).encode()
+    hub.add("org/adapter", write_tree(tmp_path / "adapter", {"adapter_config.json": adapter}))
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('schema = "pratique.recipe/v1"\nrepo = "org/adapter"\n')
+    build(cli, recipe, key)
+    beside = tmp_path / f"model@{base[:8]}.bundle"
+    assert document(str(beside))["source"]["commit"] == base
+
+
+@pytest.mark.slow
+def test_a_recipe_has_variants_made(cli: Cli, tmp_path: Path, key: Path) -> None:
+    shutil.copytree(SAMPLE, tmp_path / "sample")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text(
+        'schema = "pratique.recipe/v1"\ndirectory = "sample"\nvariants = ["nf4", "nf4"]\n'
+    )
+    bundle = build(cli, recipe, key)
+    assert [v["name"] for v in document(bundle)["variants"]] == ["nf4"]
+    listed = sums(bundle)
+    for name in ("model.safetensors", "config.json", "conversion.json"):
+        assert f"  variants/nf4/{name}\n" in listed
+    config = json.loads((Path(bundle) / "payload/variants/nf4/config.json").read_bytes())
+    assert config["quantization_config"]["load_in_4bit"] is True
+    assert "  variants/int8/" not in listed

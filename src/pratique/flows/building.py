@@ -8,12 +8,11 @@ from tempfile import TemporaryDirectory
 from pratique.attest.keys import Signer
 from pratique.core.candidate import Gate
 from pratique.core.findings import Verdict
-from pratique.core.ids import parse_repo_id, shown
+from pratique.core.ids import parse_repo_id
 from pratique.core.progress import Progress
 from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import Snapshot
-from pratique.core.variants import VARIANT_NAMES, VariantName
-from pratique.errors import SealError, VerificationRefused
+from pratique.errors import VerificationRefused
 from pratique.fetch import plan
 from pratique.fetch.foreign import foreign_snapshots
 from pratique.fetch.hub import HubFetch
@@ -147,15 +146,6 @@ class Build:
                 session, options.home, options.policy, self.gate, progress, options.into
             ).run(request)
 
-    def _variants(self) -> tuple[VariantName, ...]:
-        wanted = self.recipe.recipe.variants
-        if unknown := set(wanted).difference(VARIANT_NAMES):
-            raise SealError(
-                f"{self.recipe.path.name} asks for the variant {shown(min(unknown))}",
-                hint=f"there are: {', '.join(VARIANT_NAMES)}",
-            )
-        return tuple(name for name in VARIANT_NAMES if name in wanted)
-
     def run(
         self,
         signer: Callable[[], Signer],
@@ -168,7 +158,6 @@ class Build:
 
         Raises what `fetch`, `vet` and `seal` raise.
         """
-        variants = self._variants()
         snapshot = self.fetch(progress)
         root = snapshot.model_dir.parent
         beside = self.output
@@ -179,6 +168,7 @@ class Build:
         for directory, output in wanted:
             request = SealRequest(directory, self.options.policy, output)
             self._seal(request, signer, on_verdict, progress, around)
+        variants = self.recipe.recipe.variants
         request = SealRequest(root, self.options.policy, self.output, variants)
         return self._seal(request, signer, on_verdict, progress, around)
 

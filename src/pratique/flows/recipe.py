@@ -25,6 +25,7 @@ from pratique.core.ids import (
     shown,
 )
 from pratique.core.manifest import Manifest
+from pratique.core.variants import VariantName
 from pratique.errors import FormatError, UnreadableInput
 from pratique.formats import json_strict
 
@@ -57,11 +58,11 @@ class Recipe(BaseModel):
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     policy: str = Field(default="strict", description="name, or a file beside the recipe")
-    variants: tuple[str, ...] = Field(
+    variants: tuple[VariantName, ...] = Field(
         default=(), description="quantised copies to make when sealing"
     )
-    platform: str = Field(default="", description="the enclave's platform, for the runtime bundle")
-    approvals: int = Field(default=1, ge=0, le=16, description="how many approvers must sign")
+    platform: str = Field(default="", description="reserved for the runtime bundle: must be empty")
+    approvals: int = Field(default=1, ge=0, le=16, description="how many approvals are wanted")
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -69,6 +70,17 @@ class Recipe(BaseModel):
             raise ValueError("a recipe names either a repo or a directory")
         if self.package is not None and self.directory is None:
             raise ValueError("a package needs the directory in it")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_in_vain(self) -> Self:
+        """What would have no effect is refused: nobody should rely on it."""
+        if self.platform:
+            raise ValueError("platform: this version makes no runtime bundle; leave it out")
+        if self.repo is None and "revision" in self.model_fields_set:
+            raise ValueError("revision: a directory has none")
+        if self.repo is not None and self.name is not None:
+            raise ValueError("name: a repository has its own")
         return self
 
 
@@ -161,13 +173,14 @@ def read_lock(recipe: RecipeFile) -> Lock:
             hint=f"run `pratique lock {recipe.path}` and review {path.name}",
         )
     data = _read(path, "lock")
-    json_strict.parse_object(data)
+    again = "run `pratique lock` again"
     try:
+        json_strict.parse_object(data)
         return Lock.model_validate_json(data)
+    except FormatError as error:
+        raise FormatError(f"{path.name} {error.message}", hint=again) from error
     except ValidationError as error:
-        raise FormatError(
-            f"{path.name}: {_said(error)}", hint="run `pratique lock` again"
-        ) from error
+        raise FormatError(f"{path.name}: {_said(error)}", hint=again) from error
 
 
 def lock_bytes(lock: Lock) -> bytes:
