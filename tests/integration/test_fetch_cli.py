@@ -312,6 +312,55 @@ def test_nothing_is_printed_but_the_path_when_not_a_terminal(hub: LoopbackHub, t
     assert len(done.stderr.splitlines()) == 1
 
 
+# --- tokens ----------------------------------------------------------------------------------------
+
+SECRETS = ("hf_NeverToBeSeenAgain", "proxy-password")
+
+
+@pytest.mark.slow
+def test_no_token_is_echoed_logged_or_sealed(
+    hub: LoopbackHub, recipe: Path, tmp_path: Path
+) -> None:
+    """Everything that is said and everything that is left behind, talkative as it can be made."""
+    hub.add("org/sample", SAMPLE)
+    hub.add("org/gated", SAMPLE)
+    home = tmp_path / "home"
+    env = {
+        **os.environ, "PRATIQUE_HOME": str(home), "HF_TOKEN": SECRETS[0], "HF_DEBUG": "1",
+        "HF_HUB_VERBOSITY": "debug", "HF_HOME": str(tmp_path / "hf"), "PRATIQUE_TRACEBACK": "1",
+        "HTTPS_PROXY": f"http://user:{SECRETS[1]}@127.0.0.1:9", "NO_PROXY": "",
+    }  # fmt: skip
+    said = b""
+
+    def pratique(*argv: object, code: int = 0) -> str:
+        nonlocal said
+        done = subprocess.run(
+            [sys.executable, "-m", "pratique.cli.main", "-v", *map(str, argv)],
+            env=env, capture_output=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        said += done.stdout + done.stderr
+        assert done.returncode == code, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    pratique("keys", "new", tmp_path / "vetter")
+    pratique("fetch", "org/none", code=4)
+    pratique("fetch", "org/sample@none", code=4)
+    pratique("fetch", "org/sample", "--endpoint", "https://127.0.0.1:9", code=4)
+    pratique("fetch", "org/sample", "--endpoint", "http://mirror.example", code=4)
+    snapshot = pratique("fetch", "org/sample", "--json")
+    pratique("vet", json.loads(snapshot)["snapshot"])
+    pratique("lock", recipe)
+    bundle = pratique(
+        "build", recipe, "--key", tmp_path / "vetter.key", "-o", tmp_path / "o.bundle"
+    )
+    assert (Path(bundle) / "payload/provenance/record.json").is_file()
+    found = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(found) > 50
+    for secret in SECRETS:
+        assert secret.encode() not in said
+        assert [str(path) for path in found if secret.encode() in path.read_bytes()] == []
+
+
 # --- recipes -------------------------------------------------------------------------------------
 
 RECIPE = """\

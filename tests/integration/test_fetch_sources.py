@@ -118,6 +118,14 @@ def test_a_directory_that_changes_meanwhile_is_refused(directory: Path, tmp_path
             local(tmp_path / "home").run(source)
 
 
+def test_a_directory_behind_the_users_own_link(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(directory)
+    with directory_source(tmp_path / "link") as source:
+        snapshot = local(tmp_path / "home").run(source)
+    assert snapshot.name == "my-model"
+    assert {f.path for f in snapshot.manifest} == set(MODEL)
+
+
 def test_an_unreadable_directory(tmp_path: Path) -> None:
     with pytest.raises(UnreadableInput), directory_source(tmp_path / "nothing"):
         pass
@@ -207,6 +215,111 @@ def test_a_cache_that_links_to_a_folder_is_refused(cache: tuple[World, Path]) ->
     (path / "x").symlink_to("/etc")
     with pytest.raises(FormatError, match="link to a folder"), cache_source(path):
         pass
+
+
+def test_a_cache_that_links_into_another_repositorys_blobs_is_refused(
+    cache: tuple[World, Path], tmp_path: Path
+) -> None:
+    _, path = cache
+    other = tmp_path / "cache/models--other--name/blobs"
+    other.mkdir(parents=True)
+    (other / "ab").write_bytes(b"other")
+    (path / "x.txt").symlink_to("../../../models--other--name/blobs/ab")
+    with pytest.raises(FormatError, match="outside"), cache_source(path):
+        pass
+
+
+@pytest.mark.parametrize("linked", ["blobs", "snapshot", "snapshots", "shared"])
+def test_a_cache_whose_folders_are_links_is_refused(
+    cache: tuple[World, Path], tmp_path: Path, linked: str
+) -> None:
+    """Else `blobs -> /etc` would make all of /etc the inside of the cache."""
+    _, path = cache
+    folder = {
+        "blobs": path.parent.parent / "blobs", "snapshot": path, "snapshots": path.parent,
+        "shared": path.parent.parent.parent / "blobs",
+    }[linked]  # fmt: skip
+    elsewhere = tmp_path / "elsewhere"
+    if folder.exists():
+        folder.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    folder.symlink_to(elsewhere)
+    with pytest.raises(FormatError, match="a link to a folder"), cache_source(path):
+        pass
+
+
+def test_a_cache_behind_a_link_of_the_users_own_is_fetched(
+    cache: tuple[World, Path], tmp_path: Path
+) -> None:
+    """`~/.cache/huggingface` on another disk."""
+    world, path = cache
+    (tmp_path / "cache").rename(tmp_path / "disk")
+    (tmp_path / "cache").symlink_to(tmp_path / "disk")
+    with cache_source(path) as source:
+        snapshot = local(tmp_path / "home").run(source)
+    assert snapshot.source.commit == world.commit
+
+
+def test_the_shared_blobs_of_a_cache_are_inside_it(
+    cache: tuple[World, Path], tmp_path: Path
+) -> None:
+    _, path = cache
+    blob = (path / NAME).resolve()
+    shared = tmp_path / "cache/blobs" / blob.name
+    shared.parent.mkdir(exist_ok=True)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    with cache_source(path) as source:
+        snapshot = local(tmp_path / "home").run(source)
+    assert (snapshot.model_dir / NAME).read_bytes() == WEIGHTS
+
+
+def test_a_link_by_way_of_another_name_does_not_hide_a_damaged_blob(
+    cache: tuple[World, Path], tmp_path: Path
+) -> None:
+    """What counts is where it ends: that file is named for its digest."""
+    _, path = cache
+    blob = (path / NAME).resolve()
+    (blob.parent / "alias").symlink_to(blob.name)
+    (path / NAME).unlink()
+    (path / NAME).symlink_to("../../blobs/alias")
+    blob.chmod(0o600)
+    blob.write_bytes(WEIGHTS[:-1] + b"\0")
+    with cache_source(path) as source, pytest.raises(UnreadableInput, match="damaged"):
+        local(tmp_path / "home").run(source)
+
+
+@pytest.mark.parametrize("target", ["x", "../../blobs/loop", ".", "..", "../../blobs", "/dev/null"])
+def test_loops_folders_and_devices_in_a_cache_are_refused(
+    cache: tuple[World, Path], target: str
+) -> None:
+    _, path = cache
+    (path.parent.parent / "blobs/loop").symlink_to("loop")
+    (path / "x").symlink_to(target)
+    with pytest.raises((FormatError, UnreadableInput)), cache_source(path):
+        pass
+
+
+def test_a_pipe_in_a_cache_is_refused(cache: tuple[World, Path]) -> None:
+    _, path = cache
+    os.mkfifo(path / "x")
+    with pytest.raises(FormatError, match="not a regular file"), cache_source(path):
+        pass
+
+
+def test_a_blob_that_became_a_link_meanwhile_is_not_followed(
+    cache: tuple[World, Path], tmp_path: Path
+) -> None:
+    _, path = cache
+    (tmp_path / "secret").write_bytes(WEIGHTS)
+    blob = (path / NAME).resolve()
+    with cache_source(path) as source:
+        blob.unlink()
+        blob.symlink_to(tmp_path / "secret")
+        with pytest.raises(UnreadableInput, match="cannot be read"):
+            local(tmp_path / "home").run(source)
+    assert not list((tmp_path / "home/quarantine").glob("name@*"))
 
 
 def test_a_broken_link_is_said(cache: tuple[World, Path]) -> None:

@@ -1,7 +1,8 @@
 """`pratique fetch`: pin a repository, refuse early, download verified."""
 
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,20 @@ if TYPE_CHECKING:
     from pratique.fetch.gating import GateRefused, GateWantsApproval
 
 _PATH = click.Path(path_type=Path)
+_LONGEST = 3600
+
+
+class _Seconds(click.FloatRange):
+    """`FloatRange` lets not-a-number through: it is neither too small nor too large."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        found: float = super().convert(value, param, ctx)
+        return self.fail(f"{value} is not a number.", param, ctx) if isnan(found) else found
 
 
 @click.command(
@@ -28,7 +43,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--cert", type=_PATH, help="PEM file of the client certificate for mutual TLS.")
 @click.option("--cert-key", type=_PATH, help="Its private key, if it is in another file.")
 @click.option(
-    "--timeout", type=click.FloatRange(1), default=60.0, show_default=True,
+    "--timeout", type=_Seconds(1, _LONGEST), default=60.0, show_default=True,
     help="Longest silence of the server, in seconds.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

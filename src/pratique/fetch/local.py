@@ -77,7 +77,7 @@ class LocalSource:
 @contextlib.contextmanager
 def directory_source(path: Path, name: str | None = None) -> Iterator[LocalSource]:
     """A plain directory, called `name` or by its own name. Raises UnreadableInput, FormatError for links and special files."""
-    directory = path.absolute()
+    directory = path.resolve()  # the one link that is followed: the path that the user named
     if not directory.is_dir():
         raise UnreadableInput(f"{shown(str(path), 200)} is not a directory", hint="check the path")
     listing = tree.walk(directory)
@@ -88,8 +88,8 @@ def directory_source(path: Path, name: str | None = None) -> Iterator[LocalSourc
                 sizes[file] = os.fstat(handle).st_size
         yield LocalSource(
             kind="local",
-            requested=str(directory),
-            name=parse_alias(name or directory.resolve().name),
+            requested=str(path.absolute()),
+            name=parse_alias(name or directory.name),
             sizes=sizes,
             opener=lambda file: tree.opened(root, file),
         )
@@ -115,11 +115,19 @@ def cache_source(path: Path) -> Iterator[LocalSource]:
         )
     repo = parse_repo_id(match[1].replace("--", "/", 1))
     commit = parse_commit(directory.name)
+    _refuse_linked(directory)
     found = _cache_files(directory)
 
     @contextlib.contextmanager
     def opener(file: RelPath) -> Iterator[int]:
-        handle = os.open(found[file], os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            handle = os.open(found[file], flags)
+        except OSError as error:
+            raise UnreadableInput(
+                f"{shown(file)} in the cache cannot be read: {error.strerror}",
+                hint="let nothing write to the cache, and repeat",
+            ) from error
         try:
             yield handle
         finally:
@@ -132,11 +140,24 @@ def cache_source(path: Path) -> Iterator[LocalSource]:
         sizes={file: real.stat().st_size for file, real in found.items()},
         opener=opener,
         digests={
-            file: name for file in found if _BLOB_NAME.match(name := _blob_name(directory / file))
+            file: real.name
+            for file, real in found.items()
+            if (directory / file).is_symlink() and _BLOB_NAME.match(real.name)
         },
         repo=repo,
         commit=commit,
     )
+
+
+def _refuse_linked(directory: Path) -> None:
+    """The folders that say what is inside the cache must be in it themselves."""
+    repo = directory.parent.parent
+    for folder in (directory, directory.parent, repo / "blobs", repo.parent / _SHARED):
+        if folder.is_symlink():
+            raise FormatError(
+                f"{shown(folder.name)} in the cache is a link to a folder",
+                hint="a cache that links elsewhere was tampered with, or copied wrongly",
+            )
 
 
 def _cache_files(directory: Path) -> dict[RelPath, Path]:
@@ -152,11 +173,6 @@ def _cache_files(directory: Path) -> dict[RelPath, Path]:
             path = parse_relpath(entry.relative_to(directory).as_posix())
             found[path] = _blob(entry, path, (blobs, shared))
     return found
-
-
-def _blob_name(entry: Path) -> str:
-    """The name that the cache gives the content: the ETag, for the Hub its digest."""
-    return entry.readlink().name if entry.is_symlink() else ""
 
 
 def _blob(entry: Path, path: RelPath, allowed: tuple[Path, ...]) -> Path:

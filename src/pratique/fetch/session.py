@@ -5,6 +5,7 @@ answer has a size limit before it is read, and nothing is decompressed (`Accept-
 """
 
 import contextlib
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from typing import Final
 import httpx2
 from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils._http import default_client_factory, hf_raise_for_status
 
-from pratique import __version__
-from pratique.errors import FetchError, UnreadableInput
+from pratique.core.ids import shown
+from pratique.errors import FetchError, UnreadableInput, UsageError
 from pratique.fetch.body import raw
+from pratique.fetch.credentials import refuse_reflected, request_headers
 from pratique.fetch.errors import TRANSIENT_STATUS, explain, offline, safe_url
 from pratique.fetch.patience import Patience
 from pratique.fetch.urls import Endpoint, origin_of
@@ -28,7 +29,6 @@ from pratique.fetch.watch import note_answer, watched
 _ERROR_BODY: Final = 64 << 10
 _CRUMBS: Final = 10_000
 """An answer may come in so many pieces, and one more for each 16 bytes."""
-_LIBRARY: Final = "pratique"
 TRANSIENT: Final = (httpx2.TransportError, httpx2.StreamError)
 
 
@@ -42,7 +42,12 @@ class Tls:
 
     def verify(self) -> "ssl.SSLContext | bool":
         """Return what httpx2 takes as `verify`. Raises UnreadableInput for unusable files."""
+        if self.key is not None and self.certificate is None:
+            raise UsageError(
+                "a client's key was given without its certificate", hint="give --cert FILE as well"
+            )
         if self.ca is None and self.certificate is None:
+            _check_environment()
             return True
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -54,6 +59,17 @@ class Tls:
                 f"cannot use {named} for TLS", hint="give PEM files; the key without a password"
             ) from error
         return context
+
+
+def _check_environment() -> None:
+    """The TLS library says no name when what the environment names is not there."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        path = os.environ.get(name)
+        if path and not Path(path).exists():
+            raise UnreadableInput(
+                f"{name} names {shown(path, 200)}, which is not there",
+                hint=f"correct or unset {name}",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +152,9 @@ class HubSession:
 
     def _once(self, url: str, limit: int, what: str) -> Answer:
         with self.stream(url) as response:
-            return read_answer(response, limit, what)
+            answer = read_answer(response, limit, what)
+        refuse_reflected(self._headers, answer.body, what)
+        return answer
 
     def check(self, answer: Answer, what: str) -> None:
         """Raise the FetchError for an error status, if it is one."""
@@ -205,12 +223,7 @@ def hub_session(
     """
     if constants.is_offline_mode():
         raise offline()
-    headers = build_hf_headers(library_name=_LIBRARY, library_version=__version__)
-    if "authorization" in headers and not endpoint.token_may_travel:
-        raise FetchError(
-            f"a token would travel to {endpoint.base} in the clear",
-            hint="use https, or unset HF_TOKEN (HF_HUB_DISABLE_IMPLICIT_TOKEN=1)",
-        )
+    headers = request_headers(endpoint)
     verify = (tls or Tls()).verify()
 
     def keep_token(request: httpx2.Request) -> None:
@@ -235,7 +248,7 @@ def hub_session(
         yield HubSession(
             endpoint,
             patience,
-            {name.lower(): value for name, value in headers.items()},
+            headers,
             timeout=timeout,
             has_own_tls=verify is not True,
         )

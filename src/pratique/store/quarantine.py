@@ -111,7 +111,7 @@ def open_snapshot(
         UnreadableInput: the directory cannot be read, or is malformed (FormatError).
         VerificationRefused: a file differs from what was recorded, is missing, or is new.
     """
-    directory = path.absolute()
+    directory = path.resolve()  # the one link that is followed: the path that the user named
     if not directory.is_dir():
         raise UnreadableInput(f"{shown(str(path), 200)} is not a directory", hint="check the path")
     if is_snapshot(directory):
@@ -128,7 +128,7 @@ def open_snapshot(
 
 
 def _directory_name(directory: Path) -> str:
-    return parse_alias(directory.resolve().name)
+    return parse_alias(directory.name)
 
 
 def recorded_snapshot(directory: Path, document: SnapshotDocument) -> Snapshot:

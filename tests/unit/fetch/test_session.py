@@ -1,9 +1,12 @@
 """Access: tokens, gated and private repositories, own CAs, client certificates, proxies, offline."""
 
+import contextlib
 import datetime as dt
+import json
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from huggingface_hub import HfApi, constants, get_session
 
-from pratique.errors import FetchError, UnreadableInput
+from pratique.errors import FetchError, UnreadableInput, UsageError
 from pratique.fetch.session import Tls, hub_session
 from pratique.fetch.urls import Endpoint
 from pratique.flows.loopback_http import Handler, Reply, Request, serving
-from tests.support.hub.world import REPO, World, on, with_status
+from tests.support.hub.world import REPO, World, content, on, with_status
 
 
 @pytest.fixture
@@ -178,13 +181,12 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def tls_server(pki: Path) -> Iterator[str]:
-    """A server that wants a client certificate of our CA."""
+@contextlib.contextmanager
+def _tls_server(pki: Path, *, wants_certificate: bool) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki / "server.pem", pki / "server.key")
     context.load_verify_locations(pki / "ca.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_mode = ssl.CERT_REQUIRED if wants_certificate else ssl.CERT_NONE
 
     class Bound(Handler):
         answer = staticmethod(lambda _request: Reply(200, {}, b"hello"))
@@ -198,6 +200,13 @@ def tls_server(pki: Path) -> Iterator[str]:
     server.shutdown()
     server.server_close()
     thread.join()
+
+
+@pytest.fixture
+def tls_server(pki: Path) -> Iterator[str]:
+    """A server that wants a client certificate of our CA."""
+    with _tls_server(pki, wants_certificate=True) as url:
+        yield url
 
 
 def ask(url: str, tls: Tls) -> bytes:
@@ -259,3 +268,119 @@ def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -
             answer = session.get("http://hub.example/x", limit=100, what="x")
     assert answer.body == b"by proxy"
     assert seen[0].headers["host"] == "hub.example"
+
+
+def test_a_token_never_goes_to_a_proxy_in_the_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback is this machine; through a proxy it is the proxy's."""
+    seen: list[Request] = []
+
+    def record(request: Request) -> Reply:
+        seen.append(request)
+        return Reply(200, {}, b"{}")
+
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefgh")
+    with serving(record) as url:
+        monkeypatch.setenv("http_proxy", "http://user:password@127.0.0.1:9")
+        with (
+            pytest.raises(FetchError, match="through a proxy") as caught,
+            hub_session(Endpoint.parse(url)),
+        ):
+            pass
+        assert "password" not in str(caught.value)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with hub_session(Endpoint.parse(url)) as session:
+            session.get(url + "/x", limit=100, what="x")
+    assert seen[0].headers["authorization"] == "Bearer hf_abcdefgh"
+
+
+# --- what we say, and to whom --------------------------------------------------------------------
+
+
+def test_the_official_hub_hears_nothing_when_another_is_meant(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The client library asks it for a list of its own, unless it is kept from doing so."""
+    elsewhere: list[Request] = []
+
+    def official(request: Request) -> Reply:
+        elsewhere.append(request)
+        return Reply(200, {}, b"{}")
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    with serving(official) as url:
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        world.fetch()
+    assert elsewhere == []
+    agents = {request.headers["user-agent"] for request in world.requests}
+    assert all("torch" not in agent for agent in agents)
+    known = ("/api/models/", f"/{REPO}/resolve/", f"/{REPO}/info/refs", f"/{REPO}/git-upload-pack")
+    assert all(request.path.startswith(known) for request in world.requests)
+
+
+@pytest.mark.parametrize(
+    "token", ["hf_a\nX-Evil: 1", "hf_ünï", "hf_a b", "hf_\x1b[31m", "hf_\u202e"]
+)
+def test_what_is_no_token_is_said_and_not_repeated(
+    world: World, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setattr("pratique.fetch.credentials.get_token", lambda: token)
+    with pytest.raises(UsageError, match="is not one") as caught:
+        world.fetch()
+    assert token not in str(caught.value) + caught.value.hint
+    assert world.requests == []
+
+
+def test_a_token_that_cannot_be_had_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise PermissionError("/root/secret-place")
+
+    monkeypatch.setattr("pratique.fetch.credentials.get_token", broken)
+    with pytest.raises(FetchError, match="PermissionError") as caught:
+        world.fetch()
+    assert "secret-place" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["/api/models/org/name", "/tree/"])
+def test_an_answer_that_repeats_the_token_is_not_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Answers are carried in the bundle, byte for byte."""
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefgh")
+
+    def repeat(request: Request, reply: Reply) -> Reply:
+        value = json.loads(content(reply))
+        (value[0] if isinstance(value, list) else value)["note"] = request.headers["authorization"]
+        return replace(reply, body=json.dumps(value).encode())
+
+    world.lies = [on(where, repeat)]
+    with pytest.raises(FetchError, match="repeats the token") as caught:
+        world.fetch()
+    assert "hf_abcdefgh" not in str(caught.value) + caught.value.hint
+    assert not [p for p in world.home.rglob("*") if p.is_file() and b"hf_abc" in p.read_bytes()]
+
+
+# --- the environment's CA ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_a_ca_that_is_not_there_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "/nonexistent/ca.pem")
+    with pytest.raises(UnreadableInput, match=name):
+        world.fetch()
+
+
+def test_a_key_without_its_certificate_is_a_mistake(pki: Path) -> None:
+    with pytest.raises(UsageError, match="without its certificate"):
+        Tls(pki / "ca.pem", key=pki / "client.key").verify()
+
+
+def test_the_environments_ca_is_used(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _tls_server(pki, wants_certificate=False) as url:
+        with pytest.raises(FetchError, match="no trusted TLS"):
+            ask(url, Tls())
+        monkeypatch.setenv("SSL_CERT_FILE", str(pki / "ca.pem"))
+        assert ask(url, Tls()) == b"hello"
