@@ -167,6 +167,19 @@ def test_into_makes_exactly_that(quick: None, cli: Cli, hub: LoopbackHub, tmp_pa
     }  # fmt: skip
 
 
+def test_another_selection_of_the_same_commit_is_not_passed_off_as_the_wanted_one(
+    quick: None, cli: Cli, hub: LoopbackHub
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    code, out, _ = cli("fetch", "org/sample", "--without", "LICENSE")
+    assert code == 0
+    assert cli("fetch", "org/sample", "--without", "LICENSE", "--without", "none")[:2] == (0, out)
+    for more in ((), ("--only", "*.json"), ("--without", "*.md", "--without", "LICENSE")):
+        code, _, err = cli("fetch", "org/sample", *more)
+        assert code == 5
+        assert "other files of this commit" in err
+
+
 def test_pickle_weights_are_refused_before_download(
     cli: Cli, hub: LoopbackHub, tmp_path: Path
 ) -> None:
@@ -347,7 +360,7 @@ def test_no_token_is_echoed_logged_or_sealed(
     pratique("fetch", "org/sample@none", code=4)
     pratique("fetch", "org/sample", "--endpoint", "https://127.0.0.1:9", code=4)
     pratique("fetch", "org/sample", "--endpoint", "http://mirror.example", code=4)
-    snapshot = pratique("fetch", "org/sample", "--json")
+    snapshot = pratique("fetch", "org/sample", "--without", "LICENSE", "--json")
     pratique("vet", json.loads(snapshot)["snapshot"])
     pratique("lock", recipe)
     bundle = pratique(

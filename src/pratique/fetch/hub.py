@@ -64,6 +64,7 @@ from pratique.store.quarantine import (
     Workspace,
     open_snapshot,
     quarantine_dir,
+    read_document,
     recorded_snapshot,
     snapshot_dir_name,
     workspace,
@@ -99,7 +100,7 @@ class HubFetch:
         if final.exists() and not final.is_dir():
             raise UnreadableInput(f"{final} is no directory", hint="give another --into")
         if final.exists() and any(final.iterdir()):
-            return _existing(final, info, self.policy)
+            return _existing(final, info, self.policy, request)
         pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)
         with workspace(final) as space:
             return _Take(self, pinned, space, (*within, info.repo)).run()
@@ -110,7 +111,8 @@ class HubFetch:
         return quarantine_dir(self.home) / snapshot_dir_name(info.repo, info.commit)
 
 
-def _existing(final: Path, info: RepoInfo, policy: Policy) -> Snapshot:
+def _existing(final: Path, info: RepoInfo, policy: Policy, request: HubRequest) -> Snapshot:
+    """Return the snapshot that is there, if it is what fetching would make now."""
     snapshot = open_snapshot(final)
     if (snapshot.source.repo, snapshot.source.commit) != (info.repo, info.commit):
         raise UnreadableInput(
@@ -122,6 +124,14 @@ def _existing(final: Path, info: RepoInfo, policy: Policy) -> Snapshot:
         raise UnreadableInput(
             f"{final} has code of other repositories at other commits than the policy pins",
             hint="remove it and fetch again; a snapshot is never edited",
+        )
+    here = {str(file.path) for file in snapshot.manifest}
+    selected = plan.selector(request.only, request.without)
+    known = here.union(entry.path for entry in read_document(final).left_out)
+    if here != {path for path in known if selected(path) and not is_git_material(path)}:
+        raise UnreadableInput(
+            f"{final} has other files of this commit than are wanted now",
+            hint="remove it, or fetch into another directory with --into",
         )
     return snapshot
 
