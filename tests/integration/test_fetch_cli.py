@@ -19,6 +19,7 @@ from pratique.flows.loopback_hub import LoopbackHub, Reply
 from pratique.store.quarantine import open_snapshot
 from tests.support.bundles import OpenGate
 from tests.support.foreign import CODE, MODEL, OTHER, Upstream
+from tests.support.hub.tls import make_pki, tls_serving
 from tests.support.hub.world import StubGate, write_tree
 from tests.support.models import write_llama, write_model, write_pickle_repo, write_remote_code_repo
 
@@ -323,6 +324,44 @@ def test_nothing_is_printed_but_the_path_when_not_a_terminal(hub: LoopbackHub, t
     assert len(done.stdout.splitlines()) == 1
     assert "\x1b" not in done.stdout + done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+# --- a Hub behind a network's own CA, which wants to know who asks ----------------------------------
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """HF_ENDPOINT is a Hub with mutual TLS; returns where the keys are."""
+    pki = make_pki(_made(tmp_path / "pki"))
+    hub = LoopbackHub()
+    hub.add("org/sample", SAMPLE)
+    with tls_serving(pki, hub.respond, wants_certificate=True) as url:
+        hub.url = url
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        yield pki
+
+
+@pytest.mark.usefixtures("passing")
+def test_fetch_lock_and_build_reach_a_hub_with_mutual_tls(
+    cli: Cli, guarded: Path, recipe: Path, key: Path, tmp_path: Path
+) -> None:
+    who = ("--cert", guarded / "client.pem", "--cert-key", guarded / "client.key")
+    ca = ("--ca", guarded / "ca.pem")
+    code, _, err = cli("fetch", "org/sample", "--timeout", "5")
+    assert (code, "--ca" in err) == (4, True)
+    assert cli("fetch", "org/sample", *ca, "--timeout", "5")[0] == 4
+    assert cli("lock", recipe, *ca, *who)[0] == 0
+    code, out, err = cli("build", recipe, "--key", key, "-o", tmp_path / "o.bundle", *ca, *who)
+    assert code == 0, err
+    assert document(out)["commit_proof"] == "verified"
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "0", "1e9", "x"])
+@pytest.mark.parametrize("verb", ["fetch", "lock", "build"])
+def test_a_timeout_is_a_number_of_seconds(cli: Cli, verb: str, seconds: str) -> None:
+    code, _, err = cli(verb, "org/sample", "--timeout", seconds)
+    assert code == 2
+    assert "--timeout" in err
 
 
 # --- tokens ----------------------------------------------------------------------------------------

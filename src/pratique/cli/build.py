@@ -1,10 +1,11 @@
 """`pratique build`: fetch, vet and seal from a locked recipe."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from pratique.cli.access_options import Access, access_options, tls_of
 from pratique.cli.context import Context, pass_context, print_json
 
 _PATH = click.Path(path_type=Path)
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--password-file", type=_PATH, help="Holds the key's password, if it has one.")
 @click.option("-o", "--output", type=_PATH, help="The bundle, or a folder for it [.].")
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(
@@ -30,6 +32,7 @@ def command(
     output: Path | None,
     endpoint: str | None,
     as_json: bool,
+    **access: Unpack[Access],
 ) -> None:
     """Build the bundle that RECIPE.toml and its lock describe; prints the bundle's path.
 
@@ -55,7 +58,13 @@ def command(
         )
     read = read_recipe(recipe)
     rules = load_policy(read.policy)
-    options = FetchOptions(home=context.make_home(), policy=rules, endpoint=endpoint)
+    options = FetchOptions(
+        home=context.make_home(),
+        policy=rules,
+        endpoint=endpoint,
+        tls=tls_of(access),
+        timeout=access["timeout"],
+    )
     build = Build(read, options, local_gate(context, rules), output)
     show = verdict_printer(context)
     try:

@@ -1,11 +1,11 @@
 """`pratique fetch`: pin a repository, refuse early, download verified."""
 
-from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from pratique.cli.access_options import Access, access_options, tls_of
 from pratique.cli.context import Context, pass_context, print_json
 
 if TYPE_CHECKING:
@@ -13,20 +13,6 @@ if TYPE_CHECKING:
     from pratique.fetch.gating import GateRefused, GateWantsApproval
 
 _PATH = click.Path(path_type=Path)
-_LONGEST = 3600
-
-
-class _Seconds(click.FloatRange):
-    """`FloatRange` lets not-a-number through: it is neither too small nor too large."""
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click has it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> float:
-        found: float = super().convert(value, param, ctx)
-        return self.fail(f"{value} is not a number.", param, ctx) if isnan(found) else found
 
 
 @click.command(
@@ -39,13 +25,7 @@ class _Seconds(click.FloatRange):
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Take only these files; repeatable.")
 @click.option("--without", multiple=True, metavar="PATTERN", help="Leave these behind; repeatable.")
-@click.option("--ca", type=_PATH, help="PEM file of your network's own CA  [SSL_CERT_FILE].")
-@click.option("--cert", type=_PATH, help="PEM file of the client certificate for mutual TLS.")
-@click.option("--cert-key", type=_PATH, help="Its private key, if it is in another file.")
-@click.option(
-    "--timeout", type=_Seconds(1, _LONGEST), default=60.0, show_default=True,
-    help="Longest silence of the server, in seconds.",
-)  # fmt: skip
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(
@@ -57,11 +37,8 @@ def command(
     endpoint: str | None,
     only: tuple[str, ...],
     without: tuple[str, ...],
-    ca: Path | None,
-    cert: Path | None,
-    cert_key: Path | None,
-    timeout: float,
     as_json: bool,
+    **access: Unpack[Access],
 ) -> None:
     """Fetch a model into quarantine, pinned to a commit; prints the snapshot's path.
 
@@ -72,7 +49,6 @@ def command(
     from pratique.cli.progress_bar import progress_bar
     from pratique.cli.verdict_text import verdict_printer
     from pratique.fetch.gating import GateRefused, GateWantsApproval
-    from pratique.fetch.session import Tls
     from pratique.flows.fetching import FetchOptions, fetch
     from pratique.formats.policy import load_policy
     from pratique.vet import LocalGate
@@ -85,8 +61,8 @@ def command(
         endpoint=endpoint,
         only=only,
         without=without,
-        tls=Tls(ca, cert, cert_key),
-        timeout=timeout,
+        tls=tls_of(access),
+        timeout=access["timeout"],
     )
     try:
         with progress_bar(context) as progress:

@@ -1,9 +1,11 @@
 """`pratique lock`: pin a recipe, or see what moved upstream since."""
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
+from pratique.cli.access_options import Access, access_options, tls_of
 from pratique.cli.context import Context, pass_context, print_json
 
 _PATH = click.Path(path_type=Path)
@@ -13,10 +15,17 @@ _PATH = click.Path(path_type=Path)
 @click.argument("recipe", type=_PATH, metavar="RECIPE.toml")
 @click.option("--check", is_flag=True, help="Write nothing; exit 11 and say what moved upstream.")
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
+@access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(
-    context: Context, *, recipe: Path, check: bool, endpoint: str | None, as_json: bool
+    context: Context,
+    *,
+    recipe: Path,
+    check: bool,
+    endpoint: str | None,
+    as_json: bool,
+    **access: Unpack[Access],
 ) -> None:
     """Pin RECIPE.toml to a commit and the digest of every file; prints the lock's path.
 
@@ -32,7 +41,11 @@ def command(
 
     read = read_recipe(recipe)
     options = FetchOptions(
-        home=context.make_home(), policy=load_policy(read.policy), endpoint=endpoint
+        home=context.make_home(),
+        policy=load_policy(read.policy),
+        endpoint=endpoint,
+        tls=tls_of(access),
+        timeout=access["timeout"],
     )
     with progress_bar(context) as progress:
         if not check:

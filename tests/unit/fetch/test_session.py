@@ -1,26 +1,18 @@
 """Access: tokens, gated and private repositories, own CAs, client certificates, proxies, offline."""
 
-import contextlib
-import datetime as dt
 import json
-import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from huggingface_hub import HfApi, constants, get_session
 
 from pratique.errors import FetchError, UnreadableInput, UsageError
 from pratique.fetch.session import Tls, hub_session
 from pratique.fetch.urls import Endpoint
-from pratique.flows.loopback_http import Handler, Reply, Request, serving
+from pratique.flows.loopback_http import Reply, Request, serving
+from tests.support.hub.tls import make_pki, tls_serving
 from tests.support.hub.world import REPO, World, content, on, with_status
 
 
@@ -132,80 +124,19 @@ def test_the_hubs_own_helpers_obey_our_session(world: World) -> None:
 # --- TLS -----------------------------------------------------------------------------------------
 
 
-def make_certificate(root: Path, name: str, issuer=None, *, ca: bool = False):
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    issuer_name, issuer_key = (issuer[0].subject, issuer[1]) if issuer else (subject, key)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
-            critical=False,
-        )
-    )
-    if ca:
-        usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False,
-            key_encipherment=False, data_encipherment=False, key_agreement=False,
-            encipher_only=False, decipher_only=False,
-        )  # fmt: skip
-        builder = builder.add_extension(usage, critical=True)
-    certificate = builder.sign(issuer_key, hashes.SHA256())
-    (root / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (root / f"{name}.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, key
-
-
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("pki")
-    ca = make_certificate(root, "ca", ca=True)
-    make_certificate(root, "server", ca)
-    make_certificate(root, "client", ca)
-    return root
+    return make_pki(tmp_path_factory.mktemp("pki"))
 
 
-@contextlib.contextmanager
-def _tls_server(pki: Path, *, wants_certificate: bool) -> Iterator[str]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki / "server.pem", pki / "server.key")
-    context.load_verify_locations(pki / "ca.pem")
-    context.verify_mode = ssl.CERT_REQUIRED if wants_certificate else ssl.CERT_NONE
-
-    class Bound(Handler):
-        answer = staticmethod(lambda _request: Reply(200, {}, b"hello"))
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Bound)
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    yield f"https://localhost:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def hello(_request: Request) -> Reply:
+    return Reply(200, {}, b"hello")
 
 
 @pytest.fixture
 def tls_server(pki: Path) -> Iterator[str]:
     """A server that wants a client certificate of our CA."""
-    with _tls_server(pki, wants_certificate=True) as url:
+    with tls_serving(pki, hello, wants_certificate=True) as url:
         yield url
 
 
@@ -379,7 +310,7 @@ def test_a_key_without_its_certificate_is_a_mistake(pki: Path) -> None:
 
 
 def test_the_environments_ca_is_used(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with _tls_server(pki, wants_certificate=False) as url:
+    with tls_serving(pki, hello, wants_certificate=False) as url:
         with pytest.raises(FetchError, match="no trusted TLS"):
             ask(url, Tls())
         monkeypatch.setenv("SSL_CERT_FILE", str(pki / "ca.pem"))
