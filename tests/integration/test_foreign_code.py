@@ -14,7 +14,7 @@ from pratique.admit.verify import verify_bundle
 from pratique.attest.install import installed_trust
 from pratique.core.findings import PolicyRef, Subject, Verdict
 from pratique.core.snapshot import VettedSnapshot
-from pratique.errors import ApprovalNeeded, FormatError, VerificationRefused
+from pratique.errors import ApprovalNeeded, FormatError, SealError, VerificationRefused
 from pratique.flows.approve import Terms, sign_and_attach, vet_for_approval
 from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
 from pratique.formats.bundle import parse_bundle_document
@@ -111,6 +111,17 @@ def test_the_approval_says_which_commit_and_which_files(original: Path, upstream
     allowed = json.loads(payload)["predicate"]["pratique_approval"]["allowances"]
     assert {a.get("foreign") for a in allowed} == {None, f"{OTHER}@{upstream.commit}"}
     assert len(allowed) == 1 + len(CODE)
+
+
+def test_who_wrote_an_allowance_does_not_approve_it(
+    world: World, original: Path, upstream: Upstream, tmp_path: Path
+) -> None:
+    """With the real checks: what the verdict rests on is in the approval, so it can be looked at."""
+    own = foreign.policy(pin(upstream.commit, owner="Anton"), *foreign.files())
+    bundle = Path(shutil.copytree(original, tmp_path / "own.bundle"))
+    (bundle / "signatures/approver.sig").unlink()
+    with pytest.raises(SealError, match="wrote the allowance"):
+        approve(world, bundle, own, Judging(own))
 
 
 def parts(bundle: Path) -> list[Path]:
