@@ -12,6 +12,7 @@ import pytest
 
 from pratique.admit.verify import verify_bundle
 from pratique.attest.install import installed_trust
+from pratique.cli.main import run
 from pratique.core.findings import PolicyRef, Subject, Verdict
 from pratique.core.snapshot import VettedSnapshot
 from pratique.errors import ApprovalNeeded, FormatError, SealError, VerificationRefused
@@ -122,6 +123,26 @@ def test_who_wrote_an_allowance_does_not_approve_it(
     (bundle / "signatures/approver.sig").unlink()
     with pytest.raises(SealError, match="wrote the allowance"):
         approve(world, bundle, own, Judging(own))
+
+
+def test_vet_judges_a_bundle_with_all_that_it_carries(
+    original: Path, policy, upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Allowances as `vet` prints them are limited to repository and commit: the bundle says which."""
+    limits = {"repo": foreign.MODEL, "commit": upstream.model_commit}
+    entries = [a.model_copy(update=limits) for a in policy.allow]
+    lines = ['schema = "pratique.policy/v1"', 'name = "own"', "[serve]", 'lock = "reduced"']
+    for entry in entries:
+        given = entry.model_dump(mode="json", exclude_none=True)
+        expires = given.pop("expires")
+        lines += ["[[allow]]", *(f"{k} = {json.dumps(v)}" for k, v in given.items())]
+        lines.append(f"expires = {expires}")
+    file = tmp_path / "own.toml"
+    file.write_text("\n".join(lines) + "\n")
+    home = ["--home", str(tmp_path / "home")]
+    assert run([*home, "vet", str(original), "--policy", str(file)]) == 0, capsys.readouterr().out
+    assert run([*home, "vet", str(original), "--policy", "standard"]) == 13
+    assert f"{OTHER}@{upstream.commit}" in capsys.readouterr().out
 
 
 def parts(bundle: Path) -> list[Path]:

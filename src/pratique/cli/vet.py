@@ -117,10 +117,18 @@ def _candidate(directory: Path) -> "Candidate":
 
     payload = directory / "payload"
     if (payload / "bundle.json").is_file():
+        from pratique.flows.describe import claimed_source
         from pratique.store.quarantine import foreign_folders
 
         foreign = tuple(ForeignRoot(*found) for found in foreign_folders(payload / FOREIGN))
-        return Candidate(directory.resolve().name, payload / "model", foreign=foreign)
+        source = claimed_source(directory)
+        return Candidate(
+            name=directory.resolve().name,
+            root=payload / "model",
+            repo=source.repo if source else None,
+            commit=source.commit if source else None,
+            foreign=foreign,
+        )
     if not ((directory / "snapshot.json").is_file() and (directory / "model").is_dir()):
         return Candidate(directory.resolve().name, directory)
     from pratique.store.quarantine import foreign_code, read_document

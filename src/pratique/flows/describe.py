@@ -31,12 +31,13 @@ from pratique.core.bundle import (
     PAYLOAD,
     SUMS,
     BundleDocument,
+    BundleSource,
     bundle_id_of,
 )
 from pratique.core.ids import BundleId, Digest, RelPath
 from pratique.core.manifest import FileEntry, Manifest, parse_sha256sums
 from pratique.core.policy import Policy
-from pratique.errors import VerificationRefused
+from pratique.errors import UnreadableInput, VerificationRefused
 from pratique.evidence.report import Report, html_report
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.formats.git import Commit, parse_commit_object
@@ -129,6 +130,17 @@ def _admitted(home: Path, reference: str, *, policy: Policy, now: datetime) -> D
     return _described(
         store.tree(record.tree), statement, refused, names=names, admitted_at=record.admitted_at
     )
+
+
+def claimed_source(bundle: Path) -> BundleSource | None:
+    """Where a bundle says that it is from, or None if it cannot be read. Nothing shows that it is true."""
+    try:
+        shape = look_at(bundle)
+        return parse_bundle_document(
+            read_unsigned(shape.payload, DOCUMENT, MAX_DOCUMENT_BYTES)
+        ).source
+    except (UnreadableInput, VerificationRefused):
+        return None
 
 
 def _described(
