@@ -551,6 +551,7 @@ def judged(candidate, stage, policy):
 @dataclass(frozen=True)
 class Passing:
     policy: Policy
+    forbidden: tuple[Path, ...] = ()
 
     def judge(self, candidate, stage):
         return judged(candidate, stage, self.policy)

@@ -63,7 +63,7 @@ def take_in(
         files[target or folder] = found
         return manifest_of(found)
 
-    origin = directory.absolute()
+    origin = directory.resolve()  # as `open_snapshot` does
     if copy is None:
         snapshot = open_snapshot(directory, now=now, hashed=lambda folder: take(folder, None))
         if snapshot.provenance_dir is not None:
