@@ -180,6 +180,10 @@ CONTAINER = {
         lambda d: edited(d, lambda v: v["dsseEnvelope"]["signatures"][0].update(keyid="x")),
         "keyid, which nothing would check",
     ),
+    "key id that is a list": (
+        lambda d: edited(d, lambda v: v["dsseEnvelope"]["signatures"][0].update(keyid=[])),
+        "keyid, which nothing would check",
+    ),
     "two methods": (
         lambda d: edited(
             d,

@@ -259,7 +259,8 @@ def test_kill_9_amid_several_files_loses_none_of_them(tmp_path: Path) -> None:
     for name, one in slow.items():
         begun = f"bytes={one.sent}-{len(body[name]) - 1}" if one.sent else ""
         assert downloads(world, name) == [begun]
-    assert downloads(world) == [], "what was whole is not fetched again"
+    # The other file was whole by then, or it goes on as well.
+    assert all(begun and not begun.startswith("bytes=0-") for begun in downloads(world))
     (final,) = world.finals
     for name in names:
         assert (final / "model" / name).read_bytes() == body[name]

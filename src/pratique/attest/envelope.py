@@ -117,7 +117,7 @@ def read(data: bytes) -> SignatureFile:
     material = _material(bundle["verificationMaterial"], data)
     signature = only_keys(signatures[0], "DSSE signature", ("sig",), ("keyid",))
     _in_order(signature, ("sig", "keyid"))
-    if signature.get("keyid") not in {None, ""}:
+    if signature.get("keyid") not in (None, ""):
         raise FormatError("DSSE signature has a keyid, which nothing would check")
     return SignatureFile(
         material=material,
@@ -156,7 +156,7 @@ def _key(value: Json, stamps: tuple[bytes, ...]) -> KeyMaterial:
         return KeyMaterial(hint=text(key["hint"], "hint"), timestamps=stamps)
     key = only_keys(value, "publicKey", ("rawBytes", "keyDetails"))
     _in_order(key, ("rawBytes", "keyDetails"))
-    if key["keyDetails"] not in _KEY_DETAILS:
+    if text(key["keyDetails"], "keyDetails") not in _KEY_DETAILS:
         raise FormatError("publicKey has unknown keyDetails")
     pem = _unb64(key["rawBytes"], "rawBytes", MAX_MATERIAL_BYTES)
     return KeyMaterial(pem=pem, timestamps=stamps)

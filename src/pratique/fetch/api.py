@@ -184,7 +184,7 @@ def _page(body: bytes, what: str) -> list[Item]:
         raise _malformed(what, "it is no list")
     items: list[Item] = []
     for entry in value:
-        if not isinstance(entry, dict) or entry.get("type") not in {"file", "directory"}:
+        if not isinstance(entry, dict) or entry.get("type") not in ("file", "directory"):
             raise _malformed(what, "an entry is neither file nor directory")
         if entry["type"] == "file":
             items.append(_item(entry, what))

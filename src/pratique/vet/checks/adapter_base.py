@@ -28,7 +28,7 @@ def _run(repo: Repo, policy: Policy) -> Iterator[Finding]:
     for entry, config in configs(repo, Role.ADAPTER):
         yield from _imports(entry, config)
         base = config.get("base_model_name_or_path")
-        if base in {None, ""}:
+        if base in (None, ""):
             continue
         if not isinstance(base, str) or not _is_repo(base):
             yield refuse(
@@ -77,7 +77,7 @@ def _imports(entry: Entry, config: JsonObject) -> Iterator[Finding]:
     elif mapping is not None:
         yield _imported(entry, "auto_mapping", str(mapping))
     core = config.get("megatron_core")
-    if core not in {None, "", "megatron.core"}:
+    if core not in (None, "", "megatron.core"):
         yield _imported(entry, "megatron_core", str(core))
     for key in ("custom_modules", "_custom_modules", "adapter_class", "module_path"):
         if config.get(key):

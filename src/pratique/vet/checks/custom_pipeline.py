@@ -75,7 +75,8 @@ def _components(
         if len(value) != 2:
             continue
         module, cls = value
-        if module is None or cls is None or module in _LIBRARIES:
+        known = isinstance(module, str) and module in _LIBRARIES
+        if module is None or cls is None or known:
             if cls is not None and not (isinstance(cls, str) and is_class_name(cls)):
                 yield refuse(CHECK.id, entry.path, f"{name} names {shown(str(cls))}", _REMEDY)
             continue
