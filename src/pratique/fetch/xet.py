@@ -16,7 +16,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -58,7 +58,7 @@ class XetAccess:
     """Where the storage is and what opens it, until `expires` (seconds since 1970)."""
 
     url: str
-    token: str
+    token: str = field(repr=False)
     expires: int
 
 
