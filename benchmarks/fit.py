@@ -1,6 +1,6 @@
-"""Predicted over measured peak memory of the worker, for five families on CPU.
+"""Predicted over measured peak memory of the worker, for five families and held-out shapes on CPU.
 
-    python benchmarks/fit.py [--scale N]
+    python benchmarks/fit.py [--scale N] [--held-out] [NAME …]
 
 Each model is written with random weights, served by the real worker process, and driven to what the
 prediction is for: the whole cache filled, the widest prompt, all rows at once. The measured figure is
@@ -8,6 +8,7 @@ the process's highest resident size. A ratio below 1.00 is a broken promise, abo
 """
 
 import argparse
+import os
 import shutil
 import socket
 import subprocess
@@ -34,6 +35,8 @@ from pratique.core.wire import (  # noqa: E402
     parse_from_worker,
 )
 from pratique.fit import Demand, predict, read_shape  # noqa: E402
+from pratique.serve.launch import ALLOCATOR  # noqa: E402
+from benchmarks.fit_shapes import CASES, Case, write_case  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
 
@@ -46,7 +49,11 @@ class Worker:
     def __init__(self, directory: Path, limits: Limits, files: Any = None) -> None:
         ours, theirs = socket.socketpair()
         code = f"import socket; from pratique.jobs.worker import main; main(socket.socket(fileno={theirs.fileno()}))"
-        self.process = subprocess.Popen([sys.executable, "-c", code], pass_fds=[theirs.fileno()])
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **ALLOCATOR},  # as `serve` starts it
+        )
         theirs.close()
         self._sock = ours
         self.messages = self._read()
@@ -78,24 +85,24 @@ class Worker:
         return int(peak.split()[1]) * 1024
 
 
-def drive(worker: Worker, *, embeds: bool) -> None:
+def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = ROWS) -> None:
     """Fill what the prediction is for."""
     if embeds:
         worker.send(
-            Embed(id=1, tokens=tuple(tuple([5] * worker.loaded.context) for _ in range(ROWS)))
+            Embed(id=1, tokens=tuple(tuple([5] * worker.loaded.context) for _ in range(rows)))
         )
         wanted = 1
     else:
-        for at in range(ROWS):
+        for at in range(rows):
             worker.send(
                 Generate(
                     id=at + 1,
-                    tokens=tuple([5 + at] * (CONTEXT - 40)),
+                    tokens=tuple([5 + at] * (context - 40)),
                     max_tokens=38,
                     ignore_eos=True,
                 )
             )
-        wanted = ROWS
+        wanted = rows
     for message in worker.messages:
         if message.op in {"done", "vectors"}:
             wanted -= 1
@@ -110,13 +117,17 @@ def drive(worker: Worker, *, embeds: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=int, default=1, help="multiply the width")
+    parser.add_argument("--held-out", action="store_true", help="the shapes of fit_shapes.py")
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pratique-fit-"))
-    print("family       dtype     weights  predicted  measured  ratio   (MiB)")
+    print(f"{'family':<22} dtype     weights  predicted  measured  ratio   (MiB)")
     worst: list[float] = []
     try:
-        for architecture in models.ARCHITECTURES:
+        for case in CASES if options.held_out else ():
+            if not options.only or case.name in options.only:
+                worst.append(measure_case(folder, case))
+        for architecture in () if options.held_out else models.ARCHITECTURES:
             if options.only and architecture not in options.only:
                 continue
             worst += [
@@ -147,18 +158,38 @@ def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
     context = 256 if architecture == "bert" else CONTEXT  # that tokenizer says so
     demand = Demand(context=context, rows=ROWS, kv_tokens=ROWS * context)
     limits = Limits(context=context, rows=ROWS, kv_tokens=demand.kv_tokens, threads=2)
-    predicted = predict(shape, Rung.AUTO, demand).host_total
     worker = Worker(directory, limits)
     drive(worker, embeds=architecture == "bert")
+    shutil.rmtree(directory)
+    return report(architecture, dtype, shape, demand, worker)
+
+
+def measure_case(folder: Path, case: Case) -> float:
+    directory = write_case(case, folder / case.name)
+    shape = read_shape(directory)
+    demand = Demand(context=case.context, rows=case.rows, kv_tokens=case.rows * case.context)
+    limits = Limits(
+        context=case.context, rows=case.rows, kv_tokens=demand.kv_tokens, threads=2
+    )
+    worker = Worker(directory, limits)
+    drive(worker, embeds=case.embeds, context=case.context, rows=case.rows)
+    shutil.rmtree(directory)
+    return report(case.name, case.dtype, shape, demand, worker)
+
+
+def report(name: str, dtype: str, shape: Any, demand: Demand, worker: Worker) -> float:
+    """Stop the worker, print one line and return predicted over measured."""
+    prediction = predict(shape, Rung.AUTO, demand)
+    loaded = worker.loaded.bytes_peak
     measured = worker.finish()
-    ratio = predicted / measured
+    ratio = prediction.host_total / measured
     mib = 2**20
+    parts = " ".join(f"{part}={size // mib}" for part, size in prediction.host.items())
     print(
-        f"{architecture:<12} {dtype:<8} {shape.weights // mib:>8} {predicted // mib:>10} "
-        f"{measured // mib:>9}  {ratio:.2f}",
+        f"{name:<22} {dtype:<8} {shape.weights // mib:>8} {prediction.host_total // mib:>10} "
+        f"{measured // mib:>9}  {ratio:.2f}   loaded {loaded // mib}; {parts}",
         flush=True,
     )
-    shutil.rmtree(directory)
     return ratio
 
 

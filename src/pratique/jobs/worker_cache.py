@@ -5,6 +5,7 @@ row's tokens are the columns from its `start` on, what lies before is masked. Wr
 place in preallocated buffers; transformers' own DynamicCache copies every key on every token.
 """
 
+import functools
 from typing import Final
 
 import torch
@@ -97,7 +98,10 @@ class SlotCache(Cache):
         self.book = Book()
         self.cells = cells
         self.taken = 0
-        super().__init__(layer_class_to_replicate=self._layer)  # type: ignore[arg-type]  # a factory will do
+        # Not a method of this object: a cache in a cycle outlives its use until the next collection,
+        # and every finished prompt's keys stayed in memory with it.
+        factory = functools.partial(SlotLayer, self.book)
+        super().__init__(layer_class_to_replicate=factory)  # type: ignore[arg-type]  # it will do
 
     def _layer(self) -> SlotLayer:
         return SlotLayer(self.book)

@@ -12,6 +12,7 @@ _TOLD: Final = re.compile(
     r"(?i)can't allocate memory|not enough memory|out of memory|cannot allocate memory|bad_alloc"
     r"|unable to mmap|could not create a memory"
 )
+_SIZES: Final = re.compile(r"(?m)^Vm(RSS|HWM):\s+(\d+) kB$")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -29,10 +30,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def resident() -> tuple[int, int]:
-    """Bytes resident now and at most so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Bytes resident now and at most so far.
+
+    The peak is this program's own. `ru_maxrss` is kept over execve(2) and so may be the parent's.
+    """
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, ValueError, IndexError):
+        text = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        kilobytes = {name: int(found) for name, found in _SIZES.findall(text)}
+        return kilobytes["RSS"] * 1024, kilobytes["HWM"] * 1024
+    except (OSError, KeyError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return peak, peak
-    return pages * resource.getpagesize(), peak

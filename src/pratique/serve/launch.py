@@ -34,6 +34,12 @@ _EXIT_WAIT: Final = 30.0
 _SPIN: Final = "20000"
 """How long an idle compute thread spins (GNU OpenMP). Spinning on a machine that has other work to do,
 the gateway's above all, made this several times slower; not spinning at all costs a wake-up per layer."""
+ALLOCATOR: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
+}
+"""glibc raises the size from which memory is mapped (and so given back) up to 32 MiB as it sees larger
+pieces: caches of that order then leave holes that nothing else fills. A fixed size keeps them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,11 @@ class ConfinedLauncher:
             forbidden=forbidden,
             requirement=requirement,
             memory=memory,
-            environment={"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": _SPIN},
+            environment={
+                "OMP_NUM_THREADS": str(threads),
+                "GOMP_SPINCOUNT": _SPIN,
+                **ALLOCATOR,
+            },
         )
 
     async def launch(self, channel: socket.socket, report: RungReport) -> Child:
