@@ -21,6 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.fit_shapes import CASES, Case, write_case  # noqa: E402
+
 from pratique.core.load import Limits, LoadSpec  # noqa: E402
 from pratique.core.rungs import Rung  # noqa: E402
 from pratique.core.wire import (  # noqa: E402
@@ -36,7 +38,6 @@ from pratique.core.wire import (  # noqa: E402
 )
 from pratique.fit import Demand, predict, read_shape  # noqa: E402
 from pratique.serve.launch import ALLOCATOR  # noqa: E402
-from benchmarks.fit_shapes import CASES, Case, write_case  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
 
@@ -124,9 +125,11 @@ def main() -> None:
     print(f"{'family':<22} dtype     weights  predicted  measured  ratio   (MiB)")
     worst: list[float] = []
     try:
-        for case in CASES if options.held_out else ():
-            if not options.only or case.name in options.only:
-                worst.append(measure_case(folder, case))
+        worst += [
+            measure_case(folder, case)
+            for case in (CASES if options.held_out else ())
+            if not options.only or case.name in options.only
+        ]
         for architecture in () if options.held_out else models.ARCHITECTURES:
             if options.only and architecture not in options.only:
                 continue
@@ -168,9 +171,7 @@ def measure_case(folder: Path, case: Case) -> float:
     directory = write_case(case, folder / case.name)
     shape = read_shape(directory)
     demand = Demand(context=case.context, rows=case.rows, kv_tokens=case.rows * case.context)
-    limits = Limits(
-        context=case.context, rows=case.rows, kv_tokens=demand.kv_tokens, threads=2
-    )
+    limits = Limits(context=case.context, rows=case.rows, kv_tokens=demand.kv_tokens, threads=2)
     worker = Worker(directory, limits)
     drive(worker, embeds=case.embeds, context=case.context, rows=case.rows)
     shutil.rmtree(directory)

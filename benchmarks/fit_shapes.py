@@ -30,7 +30,9 @@ class Case:
         return self.auto == "AutoModel"
 
 
-def _decoder(hidden: int, layers: int, heads: int, groups: int, inner: int, vocab: int) -> dict:
+def _decoder(  # noqa: PLR0917 - read as a row of a table
+    hidden: int, layers: int, heads: int, groups: int, inner: int, vocab: int
+) -> dict:
     return {
         "hidden_size": hidden,
         "num_hidden_layers": layers,
@@ -138,7 +140,10 @@ def write_case(case: Case, directory: Path) -> Path:
     directory.mkdir(parents=True)
     arguments = [case.kind, case.auto, case.dtype, json.dumps(case.config), str(directory)]
     subprocess.run(
-        [sys.executable, "-c", _MAKE, *arguments], check=True, stdout=subprocess.DEVNULL, timeout=300
+        [sys.executable, "-c", _MAKE, *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=300,
     )
     model_tokenizers.write_tokenizer(directory, "wordpiece" if case.embeds else "byte_bpe")
     path = directory / "tokenizer_config.json"

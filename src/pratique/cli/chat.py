@@ -41,6 +41,7 @@ def command(
     rung: str | None,
     context_length: int | None,
     parallel: int | None,
+    in_memory: bool,
 ) -> None:
     """Talk to the admitted model NAME. Nothing of the conversation is kept, unless the policy says so."""
     import asyncio
@@ -52,7 +53,7 @@ def command(
     home = context.make_home()
     rules = enclave_policy(home, policy)
     admitted = open_admitted(home, name, now=datetime.now(UTC), policy=rules)
-    wishes = wishes_of(rung, context_length, parallel or 1)
+    wishes = wishes_of(rung, context_length, parallel or 1, in_memory=in_memory)
     with opened(admitted, home, policy=rules, wishes=wishes) as session:
         asyncio.run(_talk(context, session, system, max_tokens, temperature))
 

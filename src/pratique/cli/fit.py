@@ -1,5 +1,6 @@
 """`pratique fit`: which rung of the ladder fits this machine, without loading anything."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ def command(
     rung: str | None,
     context_length: int | None,
     parallel: int | None,
+    in_memory: bool,
 ) -> None:
     """Show what each rung would need here, and which one would be taken. Loads nothing.
 
@@ -34,7 +36,7 @@ def command(
     """
     from pratique.cli import load_decision
 
-    wishes = wishes_of(rung, context_length, parallel)
+    wishes = wishes_of(rung, context_length, parallel, in_memory=in_memory)
     folder = Path(name)
     if folder.is_dir():
         planned = _of_directory(folder, wishes)
@@ -45,7 +47,10 @@ def command(
 
         home = context.make_home()
         rules = enclave_policy(home, policy)
-        planned = plan_for(open_admitted(home, name, now=datetime.now(UTC), policy=rules), wishes)
+        if rules.serve.weights == "sealed-copy":
+            wishes = replace(wishes, sealed_copy=True)
+        admitted = open_admitted(home, name, now=datetime.now(UTC), policy=rules)
+        planned = plan_for(admitted, wishes, home=home)
     if as_json:
         print_json("fit", load_decision.as_json(planned))
         return
@@ -56,6 +61,8 @@ def _of_directory(folder: Path, wishes: object) -> "LoadPlan":
     from pratique.core.rungs import LADDER
     from pratique.fit import Demand, plan, read_machine, read_shape
     from pratique.fit.machine import read_gpus
+    from pratique.formats.calibration import read_calibration
+    from pratique.serve.measured import Runs, sealed_runs
     from pratique.serve.session import DEFAULT_CONTEXT, DEFAULT_ROWS, Wishes
 
     assert isinstance(wishes, Wishes)
@@ -74,18 +81,24 @@ def _of_directory(folder: Path, wishes: object) -> "LoadPlan":
     length = min(wishes.context or min(longest, DEFAULT_CONTEXT), longest)
     rows = wishes.rows or DEFAULT_ROWS
     rungs = (wishes.rung,) if wishes.rung else LADDER
+    document = read_calibration(model_dir.parent / "provenance") if model_dir != folder else None
+    runs = sealed_runs(document, document.subject) if document else Runs()
     return plan(
         shape,
         read_machine(gpus=read_gpus()),
         Demand(context=length, rows=rows, kv_tokens=rows * length),
         permitted=tuple(rung.value for rung in rungs),
+        known=runs.known,
+        sealed_copy=wishes.sealed_copy,
+        notes=runs.notes,
     )
 
 
 def _print(context: Context, planned: "LoadPlan") -> None:
     from rich.table import Table
 
-    from pratique.cli.load_decision import decision_lines
+    from pratique.cli.load_decision import decision_lines, measured_lines
+    from pratique.core.variants import NOT_PROVED
     from pratique.fit.memory import MIB
 
     out = context.out
@@ -94,10 +107,20 @@ def _print(context: Context, planned: "LoadPlan") -> None:
     reports = [report for report in planned.rungs if report.prediction is not None]
     parts = [
         part
-        for part in ("base", "weights", "cache", "activations", "logits", "unpacked", "loading")
+        for part in (
+            "base",
+            "weights",
+            "cache",
+            "activations",
+            "logits",
+            "unpacked",
+            "loading",
+            "copy",
+            "measured",
+        )
         if any(_costs(report).get(part, 0) >= MIB for report in reports)
     ]
-    table = Table("", "rung", "device", box=None, pad_edge=False)
+    table = Table("", "rung", "device", "basis", box=None, pad_edge=False)
     for part in (*parts, "MiB needed", "MiB usable"):
         table.add_column(part, justify="right")
     for report in reports:
@@ -106,6 +129,7 @@ def _print(context: Context, planned: "LoadPlan") -> None:
             "→" if report is planned.chosen else "",
             report.rung.value,
             report.device,
+            report.basis.value,
             *(f"{costs.get(part, 0) / MIB:,.0f}" for part in parts),
             f"{sum(costs.values()) / MIB:,.0f}",
             f"{report.free / MIB:,.0f}",
@@ -113,7 +137,12 @@ def _print(context: Context, planned: "LoadPlan") -> None:
     out.print(table)
     for report in planned.rungs:
         verdict = report.reason if report.usable else f"skipped: {report.reason}"
-        out.print(f"{report.rung.value}: {verdict}", markup=False, soft_wrap=True)
+        mark = f" ({NOT_PROVED})" if report.rung.converted and report.prediction else ""
+        out.print(f"{report.rung.value}{mark}: {verdict}", markup=False, soft_wrap=True)
+        for words in measured_lines(report):
+            out.print(f"  {words}", markup=False, soft_wrap=True)
+    for note in planned.notes:
+        out.print(note, markup=False, soft_wrap=True)
 
 
 def _costs(report: "RungReport") -> dict[str, int]:

@@ -43,6 +43,7 @@ def command(
     rung: str | None,
     context_length: int | None,
     parallel: int | None,
+    in_memory: bool,
 ) -> None:
     """Answer one prompt on stdout, or a batch of requests from a JSONL file."""
     import asyncio
@@ -58,7 +59,7 @@ def command(
     home, err = context.make_home(), context.err
     rules = enclave_policy(home, policy)
     admitted = open_admitted(home, name, now=datetime.now(UTC), policy=rules)
-    wishes = wishes_of(rung, context_length, parallel)
+    wishes = wishes_of(rung, context_length, parallel, in_memory=in_memory)
     with opened(admitted, home, policy=rules, wishes=wishes) as session:
         if context.verbose:
             for line in decision_lines(session.plan):

@@ -1,7 +1,11 @@
 """How a load decision reads: every rung, its numbers, and why it was taken or not."""
 
+from pratique.core.variants import NOT_PROVED
+from pratique.fit import Basis
 from pratique.fit.memory import MIB
 from pratique.fit.plan import LoadPlan, RungReport
+
+_BASIS = {Basis.SEALED: "sealed with the model", Basis.HERE: "measured here"}
 
 
 def decision_lines(plan: LoadPlan) -> list[str]:
@@ -17,16 +21,30 @@ def decision_lines(plan: LoadPlan) -> list[str]:
     for report in plan.rungs:
         mark = "→" if report is chosen else " "
         lines.append(f"{mark} {report.rung.value:<13} {_reason(report)}")
+    lines += plan.notes
     return lines
+
+
+def measured_lines(report: RungReport) -> list[str]:
+    """Return what measured runs say of a rung's number, one line a run."""
+    return [
+        f"{_BASIS[known.basis]}: {known.measured.peak // MIB} MiB at the peak "
+        f"(context {known.measured.context}, {known.measured.rows} at once, "
+        f"cache of {known.measured.kv_tokens} tokens)"
+        for known in report.measured.runs
+    ]
 
 
 def _reason(report: RungReport) -> str:
     if report.prediction is None or not report.usable:
         return f"skipped: {report.reason}"
+    basis = "" if report.basis is Basis.COMPUTED else f", raised by a run {_BASIS[report.basis]}"
     parts = report.prediction.device if report.device != "cpu" else report.prediction.host
     shown = ", ".join(f"{name} {size // MIB}" for name, size in parts.items() if size >= MIB)
     total = sum(parts.values())
-    return f"{report.reason} ({report.device}): {_mib(total)} of {_mib(report.free)} ({shown})"
+    mark = f", {NOT_PROVED}" if report.rung.converted else ""
+    size = f"{_mib(total)} of {_mib(report.free)}"
+    return f"{report.reason} ({report.device}{mark}): {size} ({shown}){basis}"
 
 
 def _mib(size: int) -> str:
@@ -53,10 +71,18 @@ def as_json(plan: LoadPlan) -> dict[str, object]:
                 for g in plan.machine.gpus
             ],
         },
+        "sealed_copy": plan.sealed_copy,
+        "notes": list(plan.notes),
         "chosen": chosen.rung.value if chosen else None,
         "rungs": [
             {
                 "rung": report.rung.value,
+                "converted": report.rung.converted,
+                "basis": report.basis.value,
+                "measured": [
+                    {"basis": known.basis.value, **known.measured.model_dump(mode="json")}
+                    for known in report.measured.runs
+                ],
                 "usable": report.usable,
                 "reason": report.reason,
                 "device": report.device,

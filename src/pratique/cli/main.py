@@ -19,6 +19,11 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "fetch": ("fetch", "Pin a repository, refuse early, download verified.", "Connected side"),
     "vet": ("vet", "Judge a model directory or snapshot.", "Connected side"),
     "convert": ("convert", "Turn allowed pickle weights into safetensors.", "Connected side"),
+    "calibrate": (
+        "calibrate",
+        "Measure the memory of a vetted snapshot.",
+        "Connected side",
+    ),
     "seal": ("seal", "Vet again, then sign a self-contained bundle.", "Connected side"),
     "approve": ("approve", "The second person's signature.", "Connected side"),
     "build": ("build", "Fetch, vet and seal from a recipe.", "Connected side"),
@@ -49,7 +54,10 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
 
 # Verbs whose refusals are kept: each decides what may come in, go out or be trusted.
 _RECORDED: Final = frozenset(
-    [*"fetch seal build approve verify admit serve generate chat".split(), "trust install"]
+    [
+        *"fetch calibrate seal build approve verify admit serve generate chat".split(),
+        "trust install",
+    ]
 )
 # Verbs that judge what has expired by the clock of this host.
 _JUDGES_TIME: Final = frozenset("verify admit serve generate chat hub list show".split())

@@ -15,8 +15,13 @@ RUNGS = ("auto", "device_map", "int8", "nf4", "variant:int8", "variant:nf4")
 
 
 def runtime_options(function: F) -> F:
-    """Add --policy, --rung, --context and --parallel."""
+    """Add --policy, --rung, --context, --parallel and --in-memory."""
     for option in (
+        click.option(
+            "--in-memory",
+            is_flag=True,
+            help="Load from a sealed copy in memory, which no write to the store can reach.",
+        ),
         click.option(
             "--parallel", type=click.IntRange(1, 4096), help="Sequences that run together [32]."
         ),
@@ -57,12 +62,19 @@ NEW_KEY = click.option(
 )
 
 
-def wishes_of(rung: str | None, context_length: int | None, parallel: int | None) -> "Wishes":
+def wishes_of(
+    rung: str | None, context_length: int | None, parallel: int | None, *, in_memory: bool
+) -> "Wishes":
     """Read the options."""
     from pratique.core.rungs import Rung
     from pratique.serve.session import Wishes
 
-    return Wishes(rung=Rung(rung) if rung else None, context=context_length, rows=parallel)
+    return Wishes(
+        rung=Rung(rung) if rung else None,
+        context=context_length,
+        rows=parallel,
+        sealed_copy=in_memory,
+    )
 
 
 def tell(err: "Console") -> "Callable[[Happening], None]":

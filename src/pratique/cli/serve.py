@@ -76,6 +76,7 @@ def command(
     rung: str | None,
     context_length: int | None,
     parallel: int | None,
+    in_memory: bool,
 ) -> None:
     """Serve the admitted model NAME over an OpenAI-compatible API.
 
@@ -117,7 +118,7 @@ def command(
             admitted = open_admitted(
                 home, name, now=datetime.now(UTC), policy=rules, progress=progress
             )
-        wishes = wishes_of(rung, context_length, parallel)
+        wishes = wishes_of(rung, context_length, parallel, in_memory=in_memory)
         with opened(admitted, home, policy=rules, wishes=wishes) as session:
             err.print(
                 f"{admitted.label}, bundle {admitted.bundle_id}", markup=False, soft_wrap=True

@@ -131,9 +131,11 @@ def _candidate(directory: Path) -> "Candidate":
         )
     if not ((directory / "snapshot.json").is_file() and (directory / "model").is_dir()):
         return Candidate(directory.resolve().name, directory)
+    from pratique.formats.calibration import read_calibration
     from pratique.store.quarantine import foreign_code, read_document
 
     document = read_document(directory)
+    read_calibration(directory / "provenance")  # malformed: refused here, not first by `seal`
     return Candidate(
         name=document.name,
         root=directory / "model",

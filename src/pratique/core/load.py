@@ -43,6 +43,8 @@ class LoadFault(enum.StrEnum):
     """The weights and the configuration do not describe the same model."""
     TOKENIZER_DIFFERS = "tokenizer_differs"
     """The loaded tokenizer is not, id for id, the one that was sealed."""
+    NO_SEALED_COPY = "no_sealed_copy"
+    """This kernel or container lets no sealed copy be made or reached."""
     OUT_OF_MEMORY = "out_of_memory"
     RUNG_UNSUPPORTED = "rung_unsupported"
     BAD_REQUEST = "bad_request"

@@ -164,6 +164,11 @@ class ServeRules(BaseModel):
         description="`reduced` runs, with a warning and a record, where the host forbids user "
         "namespaces; seccomp is always required",
     )
+    weights: Literal["store", "sealed-copy"] = Field(
+        default="store",
+        description="`sealed-copy` loads every model from a copy in memory that nobody can write to; "
+        "`store` loads in place, and ends when somebody writes to a file",
+    )
     text_logging: Literal["off", "redacted"] = "off"
     prompt_fingerprint: Literal["off", "keyed"] = Field(
         default="off",

@@ -5,14 +5,16 @@ it) → `plan` → `LoadPlan`, with every number that led to the choice.
 """
 
 from pratique.fit.machine import Gpu, Machine, read_machine
-from pratique.fit.memory import Calibration, Demand, Prediction, predict
+from pratique.fit.measured import Basis, Known
+from pratique.fit.memory import Demand, Prediction, predict
 from pratique.fit.plan import LoadPlan, RungReport, plan
 from pratique.fit.shape import ModelShape, read_shape
 
 __all__ = [
-    "Calibration",
+    "Basis",
     "Demand",
     "Gpu",
+    "Known",
     "LoadPlan",
     "Machine",
     "ModelShape",

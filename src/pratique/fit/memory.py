@@ -7,14 +7,13 @@ A prediction is a sum of parts, each an upper bound of what the worker does:
 - the cache: cells for all sequences, one prompt on its way in, one layer's copy while growing;
 - what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
 - logits of all rows, in the model's dtype, in float32 and as the sampler's weights.
+- where a sealed copy is asked for, the files themselves: memory that nothing gives back.
 
-A calibration (a measured run of this very model) replaces the parts that it measured.
+A measured run of the very model can raise the sum (pratique.fit.measured), never lower it.
 """
 
 from dataclasses import dataclass
 from typing import Final
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from pratique.core.rungs import Rung
 from pratique.fit.shape import ModelShape
@@ -31,18 +30,10 @@ _ALLOCATOR: Final = 1.04
 _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
+_STEP: Final = 128
+"""Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 _WHOLE: Final = 4
 """Bytes of an element in single precision."""
-
-
-class Calibration(BaseModel):
-    """A measured run of this model. Bytes, as this machine's kernel counted them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base: int = Field(gt=0, description="resident before anything was loaded")
-    loaded: int = Field(gt=0, description="highest resident size while loading")
-    rung: Rung = Rung.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +71,7 @@ def predict(
     *,
     on_gpu: bool = False,
     resident: int | None = None,
-    calibration: Calibration | None = None,
+    sealed_copy: bool = False,
 ) -> Prediction:
     """Predict the peak of one rung. `resident` caps the weights that `device_map` keeps in memory."""
     source = shape.variants.get(rung.variant or "", shape)
@@ -95,17 +86,19 @@ def predict(
     if on_gpu:
         device = {"base": BASE_GPU, "weights": weights, **running}
         host = {"base": BASE_HOST, "staging": 2 * source.largest}
+        if sealed_copy:
+            host["copy"] = source.total
         return Prediction(device, host)
-    base = calibration.base if calibration else BASE_CPU
+    in_place = rung is Rung.AUTO and shape.files == shape.weights
     if not rung.variant:
         # Stacked experts are copies; their originals stay mapped as long as their file is.
         # In half precision the peak varied by three quarters of another copy from run to run.
         weights += shape.experts * (2 if shape.width < _WHOLE else 1)
-    parts = {"base": base, "weights": weights, **running}
+    parts = {"base": BASE_CPU, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
-    if calibration and calibration.rung is rung:
-        measured = calibration.loaded - calibration.base
-        parts["weights"] = max(measured, source.files if resident is None else 0)
+    if sealed_copy:
+        # Weights that are used where they lie are pages of the copy; originals stay as long as it does.
+        parts["copy"] = source.total - (source.files if in_place else 0)
         extra = 0
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))
@@ -113,12 +106,16 @@ def predict(
 
 
 def cache_bytes(shape: ModelShape, demand: Demand) -> int:
-    """Bytes of keys and values at most: the pool, a prompt on its way in, one layer's copy."""
+    """Bytes of keys and values at most: the pool, a prompt on its way in, one layer's copy.
+
+    Rows get columns in steps: each may hold a step that nothing fills yet.
+    """
     if not shape.generates:
         return 0
-    cells = demand.kv_tokens + demand.context
+    pool = demand.kv_tokens + _STEP * min(demand.rows, -(-demand.kv_tokens // demand.context))
+    prompt = demand.context + _STEP
     per_layer = shape.cached * shape.width
-    return int((cells * shape.layers + demand.kv_tokens) * per_layer * _ALLOCATOR)
+    return int(((pool + prompt) * shape.layers + pool) * per_layer * _ALLOCATOR)
 
 
 def _weights(shape: ModelShape, source: ModelShape, rung: Rung, *, resident: int | None) -> int:

@@ -11,7 +11,8 @@ from typing import Final
 
 from pratique.core.rungs import LADDER, Rung
 from pratique.fit.machine import Machine
-from pratique.fit.memory import MIB, Calibration, Demand, Prediction, predict
+from pratique.fit.measured import UNCORRECTED, Basis, Correction, Known, correction
+from pratique.fit.memory import MIB, Demand, Prediction, predict
 from pratique.fit.shape import ModelShape
 
 _SPARE: Final = 0.03
@@ -21,7 +22,7 @@ _SPARE_LEAST: Final = 128 * MIB
 
 @dataclass(frozen=True, slots=True)
 class RungReport:
-    """One rung: whether it can be used here, why not, and what it would cost."""
+    """One rung: whether it can be used here, why not, what it would cost, and what says so."""
 
     rung: Rung
     usable: bool
@@ -31,6 +32,12 @@ class RungReport:
     free: int = 0
     demand: Demand | None = None
     resident: int | None = None
+    measured: Correction = UNCORRECTED
+
+    @property
+    def basis(self) -> Basis:
+        """What the number rests on."""
+        return self.measured.basis
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,8 @@ class LoadPlan:
     machine: Machine
     demand: Demand
     rungs: tuple[RungReport, ...]
+    sealed_copy: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> RungReport | None:
@@ -58,11 +67,18 @@ def plan(
     demand: Demand,
     *,
     permitted: Sequence[str] = tuple(LADDER),
-    calibration: Calibration | None = None,
+    known: Sequence[Known] = (),
+    sealed_copy: bool = False,
+    notes: tuple[str, ...] = (),
 ) -> LoadPlan:
-    """Judge every rung. `permitted` are rung names in the order in which they may be tried."""
+    """Judge every rung.
+
+    `permitted` are rung names in the order in which they may be tried; `known` are measured runs of
+    this model; with `sealed_copy` the files are held in memory too; `notes` are kept for the reader.
+    """
     order = [Rung(name) for name in permitted]
     order += [rung for rung in LADDER if rung not in order]
+    auto = _Cost(shape, Rung.AUTO, correction(shape, Rung.AUTO, known), sealed_copy)
     reports = []
     for rung in order:
         if rung.value not in permitted:
@@ -70,10 +86,11 @@ def plan(
                 RungReport(rung, usable=False, reason=_not_permitted(shape, rung), device="-")
             )
         elif machine.gpus:
-            reports.append(_on_gpu(shape, machine, demand, rung))
+            reports.append(_on_gpu(shape, machine, demand, rung, sealed_copy=sealed_copy))
         else:
-            reports.append(_on_cpu(shape, machine, demand, rung, calibration))
-    return LoadPlan(shape, machine, demand, tuple(reports))
+            cost = replace(auto, rung=rung, correction=correction(shape, rung, known))
+            reports.append(_on_cpu(cost, auto, machine, demand))
+    return LoadPlan(shape, machine, demand, tuple(reports), sealed_copy, notes)
 
 
 def usable_bytes(free: int) -> int:
@@ -87,20 +104,33 @@ def _not_permitted(shape: ModelShape, rung: Rung) -> str:
     return "not permitted by the policy or the approval"
 
 
-def _on_cpu(
-    shape: ModelShape,
-    machine: Machine,
-    demand: Demand,
-    rung: Rung,
-    calibration: Calibration | None,
-) -> RungReport:
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """What a rung costs on a CPU: the formula, and what it is known to have missed."""
+
+    shape: ModelShape
+    rung: Rung
+    correction: Correction
+    sealed_copy: bool
+
+    def of(self, demand: Demand, *, resident: int | None = None) -> Prediction:
+        found = predict(
+            self.shape, self.rung, demand, resident=resident, sealed_copy=self.sealed_copy
+        )
+        if not self.correction.missed:
+            return found
+        parts = {**found.host, "measured": self.correction.missed}
+        return Prediction(parts, dict(parts))
+
+
+def _on_cpu(cost: _Cost, auto: _Cost, machine: Machine, demand: Demand) -> RungReport:
+    shape, rung = cost.shape, cost.rung
     free = usable_bytes(machine.free)
-    if (reason := _no_help_on_cpu(shape, rung)) is not None:
+    if (reason := _no_help_on_cpu(shape, rung, sealed_copy=cost.sealed_copy)) is not None:
         return RungReport(rung, usable=False, reason=reason, device="cpu", free=free)
     resident: int | None = None
     if rung is Rung.DEVICE_MAP:
-        whole = predict(shape, Rung.AUTO, _least(demand), calibration=calibration).host_total
-        if whole <= free:
+        if auto.of(_least(demand)).host_total <= free:
             return RungReport(
                 rung,
                 usable=False,
@@ -108,13 +138,8 @@ def _on_cpu(
                 device="cpu",
                 free=free,
             )
-        others = predict(shape, rung, _least(demand), resident=0, calibration=calibration)
-        resident = max(0, free - others.host_total)
-    fitted, prediction = _fit(
-        demand,
-        free,
-        lambda wanted: predict(shape, rung, wanted, resident=resident, calibration=calibration),
-    )
+        resident = max(0, free - cost.of(_least(demand), resident=0).host_total)
+    fitted, prediction = _fit(demand, free, lambda wanted: cost.of(wanted, resident=resident))
     fits = fitted is not None
     reason = (
         _fitting(demand, fitted)
@@ -130,10 +155,13 @@ def _on_cpu(
         free=free,
         demand=fitted or demand,
         resident=resident,
+        measured=cost.correction,
     )
 
 
-def _no_help_on_cpu(shape: ModelShape, rung: Rung) -> str | None:
+def _no_help_on_cpu(shape: ModelShape, rung: Rung, *, sealed_copy: bool) -> str | None:
+    if rung is Rung.DEVICE_MAP and sealed_copy:
+        return "a sealed copy holds every file in memory: nothing is left on disk"
     if rung in {Rung.INT8, Rung.NF4}:
         return (
             "made while loading on a CPU it needs more memory than auto "
@@ -144,7 +172,9 @@ def _no_help_on_cpu(shape: ModelShape, rung: Rung) -> str | None:
     return None
 
 
-def _on_gpu(shape: ModelShape, machine: Machine, demand: Demand, rung: Rung) -> RungReport:
+def _on_gpu(
+    shape: ModelShape, machine: Machine, demand: Demand, rung: Rung, *, sealed_copy: bool
+) -> RungReport:
     gpu = max(machine.gpus, key=lambda g: g.free)
     device, free = f"cuda:{gpu.index}", usable_bytes(gpu.free)
     if rung.variant is not None and rung.variant not in shape.variants:
@@ -155,12 +185,12 @@ def _on_gpu(shape: ModelShape, machine: Machine, demand: Demand, rung: Rung) -> 
         free = sum(usable_bytes(g.free) for g in machine.gpus) + usable_bytes(machine.free)
         device = "cuda + cpu"
     for candidate in _shrinking(demand):
-        prediction = predict(shape, rung, candidate, on_gpu=True)
+        prediction = predict(shape, rung, candidate, on_gpu=True, sealed_copy=sealed_copy)
         if prediction.device_total <= free and prediction.host_total <= machine.free:
             return RungReport(
                 rung, True, _fitting(demand, candidate), device, prediction, free, candidate
             )
-    prediction = predict(shape, rung, _least(demand), on_gpu=True)
+    prediction = predict(shape, rung, _least(demand), on_gpu=True, sealed_copy=sealed_copy)
     reason = f"needs {prediction.device_total // MIB} MiB, {free // MIB} MiB may be used"
     return RungReport(rung, False, reason, device, prediction, free, demand)
 

@@ -30,7 +30,7 @@ class ModelShape:
 
     `cached` are elements kept per token and layer. `expanded` are elements per token that one layer
     makes of them while it runs (latent attention). `experts` is the part of `weights` in separate
-    expert tensors, which are stacked while loading.
+    expert tensors, which are stacked while loading. `total` is the size of all files of the folder.
     """
 
     architecture: str
@@ -53,6 +53,7 @@ class ModelShape:
     context: int
     generates: bool
     eager: bool
+    total: int = 0
     variants: dict[str, "ModelShape"] = field(default_factory=dict)
 
     @property
@@ -103,6 +104,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         context=numbers.get("max_position_embeddings", "n_positions", "seq_length"),
         generates=_generates(architecture, model_dir),
         eager=bool(inner.get("attn_logit_softcapping")),
+        total=sum(p.stat().st_size for p in model_dir.rglob("*") if p.is_file()),
         variants={name: read_shape(path) for name, path in (variants or {}).items()},
     )
 

@@ -42,6 +42,7 @@ from pratique.evidence.report import Report, html_report
 from pratique.evidence.sarif import sarif_json
 from pratique.evidence.sbom import mlbom
 from pratique.evidence.verdict import verdict_json
+from pratique.flows.calibrating import sealed_calibration
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.seal.intake import Taken, take_in
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
@@ -157,6 +158,7 @@ def _sealing(
     """Prove, judge and gather evidence. Raises unless the verdict is PASSED."""
     snapshot = taken.snapshot
     absent = _absent(snapshot)
+    sealed_calibration(snapshot)  # carried as it is, so refused here if it is not what it should be
     if snapshot.proof is Proof.VERIFIED:
         _prove_again(taken, absent, request.policy)
     elif snapshot.proof is Proof.NONE and request.policy.fetch.commit_proof == "required":

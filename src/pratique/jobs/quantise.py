@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pratique.core.load import Limits, LoadFault, LoadSpec, WeightFile
 from pratique.core.rungs import Rung
 from pratique.core.variants import SETTINGS, VariantName, is_top_weights
-from pratique.jobs.worker_files import LoadRefused, hold
+from pratique.jobs.worker_files import hold
+from pratique.jobs.worker_refusal import LoadRefused
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 

@@ -35,8 +35,9 @@ from pratique.core.wire import (
 )
 from pratique.errors import FormatError
 from pratique.jobs.worker_channel import Channel
-from pratique.jobs.worker_files import HeldFiles, LoadRefused, copy_code, hold
+from pratique.jobs.worker_files import HeldFiles, copy_code, hold
 from pratique.jobs.worker_intake import Intake
+from pratique.jobs.worker_refusal import LoadRefused
 
 if TYPE_CHECKING:
     from pratique.jobs.worker_encode import Encoder
@@ -103,12 +104,15 @@ def _run(
     quiet.disable_progress_bar()
     started = time.monotonic()
     loaded = load(spec, files.directory)
-    desk = _desk(spec, loaded, files, talk)
+    desk = desk_for(spec, loaded, files, talk)
     if not files.unchanged():
         raise LoadRefused(LoadFault.FILE_CHANGED)
     talk.send(desk.hello(seconds_verify, time.monotonic() - started))
-    for target, arguments in ((_read, (desk, messages, talk)), (_watch, (files, talk))):
-        threading.Thread(target=target, args=arguments, daemon=True).start()
+    threading.Thread(target=_read, args=(desk, messages, talk), daemon=True).start()
+    if (
+        not files.sealed
+    ):  # a sealed copy cannot change, and what happens to the store is not its concern
+        threading.Thread(target=_watch, args=(files, talk), daemon=True).start()
     desk.engine.run()
     return 0
 
@@ -227,7 +231,8 @@ class Desk:
             return Failed(id=message.id, fault=refused.fault)
 
 
-def _desk(spec: LoadSpec, loaded: "LoadedModel", files: HeldFiles, talk: Channel) -> Desk:
+def desk_for(spec: LoadSpec, loaded: "LoadedModel", files: HeldFiles, talk: Channel) -> Desk:
+    """Return the desk of a loaded model, and with it the engine of its task."""
     from pratique.jobs.worker_prompts import Prompts
 
     context = min(spec.limits.context, loaded.context or spec.limits.context)

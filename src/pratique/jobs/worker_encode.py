@@ -29,9 +29,9 @@ from pratique.core.wire import (
     Vectors,
 )
 from pratique.jobs.worker_channel import Channel
-from pratique.jobs.worker_files import LoadRefused
 from pratique.jobs.worker_load import LoadedModel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
+from pratique.jobs.worker_refusal import LoadRefused
 
 Pool = Literal["mean", "cls", "max", "lasttoken"]
 _POOLS: Final[dict[str, Pool]] = {

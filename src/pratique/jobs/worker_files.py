@@ -2,13 +2,16 @@
 
 1. The model's directory holds exactly the files that the specification names: no more, no links.
 2. Every file is opened once, without following links; its bytes are hashed through that descriptor.
-3. Descriptors stay open. After loading, `unchanged` shows that the names still lead to those inodes
+3. Where a sealed copy is asked for, the bytes that are hashed and loaded are a copy in memory that
+   the kernel lets nobody write to any more (worker_sealed).
+4. Descriptors stay open. After loading, `unchanged` shows that the names still lead to those inodes
    and that nobody has written to them since: a later write would change a mapped model in place.
    (A write moves the inode's change time, which no unprivileged process can set back.)
 """
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +23,11 @@ from typing import Final
 import blake3
 
 from pratique.core.load import CHUNK_BYTES, LoadFault, LoadSpec, NamedCode, WeightFile
+from pratique.jobs.worker_refusal import LoadRefused
+from pratique.jobs.worker_sealed import is_sealed, linked, sealed_copy
 
 _BLOCK: Final = 4 * 2**20
 _FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class LoadRefused(Exception):
-    """The model was not loaded; `fault` is all that the gateway is told."""
-
-    def __init__(self, fault: LoadFault) -> None:
-        super().__init__(fault.value)
-        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +53,14 @@ class _Held:
 
 
 class HeldFiles:
-    """The model's files, open and verified. Made only by `hold`."""
+    """The model's files, open and verified. Made only by `hold`.
 
-    def __init__(self, directory: Path, held: tuple[_Held, ...]) -> None:
+    `directory` is where to load from: the store's folder, or links to the sealed copy.
+    """
+
+    def __init__(self, directory: Path, held: tuple[_Held, ...], *, sealed: bool = False) -> None:
         self.directory = directory
+        self.sealed = sealed
         self._held = held
 
     def __enter__(self) -> "HeldFiles":
@@ -83,14 +84,21 @@ class HeldFiles:
         try:
             return all(
                 _Identity.of(os.fstat(item.fd)) == item.identity
-                and _Identity.of(os.lstat(self.directory / item.file.path)) == item.identity
+                and _Identity.of(self._at(item)) == item.identity
+                and (not self.sealed or is_sealed(item.fd))
                 for item in self._held
             )
         except OSError:
             return False
 
+    def _at(self, item: _Held) -> os.stat_result:
+        """What a file's path leads to; only the links to a sealed copy are followed."""
+        return (self.directory / item.file.path).stat(follow_symlinks=self.sealed)
+
     def close(self) -> None:
-        """Let go of the descriptors."""
+        """Let go of the descriptors, and of the folder of links."""
+        if self.sealed:
+            shutil.rmtree(self.directory, ignore_errors=True)
         for item in self._held:
             os.close(item.fd)
         self._held = ()
@@ -104,13 +112,23 @@ def hold(spec: LoadSpec) -> HeldFiles:
         raise LoadRefused(LoadFault.FILE_CHANGED)
     held: list[_Held] = []
     try:
-        held.extend(_open(directory, file) for file in spec.files)
+        for file in spec.files:
+            item = _open(directory, file)
+            held.append(_sealed(item) if spec.sealed_copy else item)
         _verify(held, spec.limits.threads)
+        if spec.sealed_copy:
+            directory = linked([(item.file.path, item.fd) for item in held])
     except BaseException:
         for item in held:
             os.close(item.fd)
         raise
-    return HeldFiles(directory, tuple(held))
+    return HeldFiles(directory, tuple(held), sealed=spec.sealed_copy)
+
+
+def _sealed(item: _Held) -> _Held:
+    """Replace an open file by its sealed copy."""
+    memory = sealed_copy(item.fd, item.file)
+    return _Held(item.file, memory, _Identity.of(os.fstat(memory)))
 
 
 def copy_code(code: NamedCode, target: Path) -> None:

@@ -15,8 +15,8 @@ import transformers
 
 from pratique.core.load import LoadFault, LoadSpec, Task
 from pratique.core.rungs import Rung
-from pratique.jobs.worker_files import LoadRefused
 from pratique.jobs.worker_memory import is_out_of_memory
+from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_tokenizer import is_as_sealed
 
 _HEADS: Final = (

@@ -85,6 +85,13 @@ class Model:
     remote_code: bool = False
     named_code: tuple[NamedCode, ...] = ()
     variants: tuple[tuple[str, Path, tuple[WeightFile, ...]], ...] = ()
+    sealed_copy: bool = False
+
+    @property
+    def largest_file(self) -> int:
+        """Bytes of the largest file that a rung may load."""
+        listed = (self.files, *(files for _, _, files in self.variants))
+        return max((file.size for files in listed for file in files), default=0)
 
     @classmethod
     def of(cls, admitted: AdmittedBundle) -> "Model":
@@ -123,6 +130,7 @@ class Model:
             device_memory=memory,
             remote_code=self.remote_code,
             named_code=self.named_code,
+            sealed_copy=self.sealed_copy,
         )
 
 
@@ -169,12 +177,15 @@ class ConfinedLauncher:
         requirement: Requirement,
         memory: int | None,
         threads: int,
+        file_size: int | None = None,
     ) -> None:
+        """`file_size`: the longest file it may write, for what it copies into sealed memory."""
         self._lock = model_lock(
             readable=readable,
             forbidden=forbidden,
             requirement=requirement,
             memory=memory,
+            file_size=file_size,
             environment={
                 "OMP_NUM_THREADS": str(threads),
                 "GOMP_SPINCOUNT": _SPIN,

@@ -15,19 +15,29 @@ from pratique.admit.admitted import AdmittedBundle
 from pratique.admit.load import check_signatures
 from pratique.attest.install import installed_trust
 from pratique.confine import Confinement, Requirement
+from pratique.core.calibration import Measurement
 from pratique.core.load import Limits, Task
 from pratique.core.policy import Policy
 from pratique.core.rungs import Rung
 from pratique.core.wire import Loaded
-from pratique.errors import PolicyError, ServeError
-from pratique.fit import Calibration, Demand, LoadPlan, Machine, plan, read_machine, read_shape
+from pratique.errors import PolicyError, ServeError, StorageError
+from pratique.fit import Demand, LoadPlan, Machine, plan, read_machine, read_shape
 from pratique.fit.machine import read_gpus
+from pratique.fit.measured import is_credible
+from pratique.fit.memory import BASE_CPU
 from pratique.fit.plan import RungReport
 from pratique.ledger import open_ledger_apart
 from pratique.ledger.account import who
 from pratique.serve.escrow import Escrow
 from pratique.serve.fingerprint import marker
 from pratique.serve.launch import Child, ConfinedLauncher, Model, named_code
+from pratique.serve.measured import (
+    machine_kind,
+    measured_here,
+    remember,
+    sealed_with,
+    versions,
+)
 from pratique.serve.own_code import code_reached, require_allowed
 from pratique.serve.records import Records, TextLog
 from pratique.serve.supervisor import Supervisor
@@ -38,6 +48,7 @@ DEFAULT_CONTEXT: Final = 4096
 DEFAULT_ROWS: Final = 32
 TEXT_LOG: Final = Path("log") / "text.jsonl"
 _KEPT_OUT: Final = ("keys", "ledger", "log", "trust")
+_SCRATCH_FILE: Final = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +59,7 @@ class Wishes:
     context: int | None = None
     rows: int | None = None
     task: Task = Task.AUTO
-    calibration: Calibration | None = None
+    sealed_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +73,7 @@ class Session:
     task: Task
     launcher: ConfinedLauncher
     records: Records
+    home: Path
 
     def supervisor(self, tell: "Tell") -> Supervisor:
         """Make the supervisor; `tell` is told what happens."""
@@ -86,9 +98,15 @@ class Happening:
     confinement: Confinement | None = None
 
 
-def plan_for(admitted: AdmittedBundle, wishes: Wishes, machine: Machine | None = None) -> LoadPlan:
-    """Plan the ladder for an admitted bundle on this machine. Loads nothing."""
+def plan_for(
+    admitted: AdmittedBundle, wishes: Wishes, machine: Machine | None = None, *, home: Path
+) -> LoadPlan:
+    """Plan the ladder for an admitted bundle on this machine. Loads nothing.
+
+    Runs that were measured before sealing, or in this home, raise what the formula predicts.
+    """
     machine = machine or read_machine(gpus=read_gpus())
+    runs = sealed_with(admitted) + measured_here(home, admitted.bundle_id, cpus=machine.cpus)
     model = Model.of(admitted)
     shape = read_shape(model.directory, variants={n: folder for n, folder, _ in model.variants})
     longest = shape.context or DEFAULT_CONTEXT
@@ -100,7 +118,9 @@ def plan_for(admitted: AdmittedBundle, wishes: Wishes, machine: Machine | None =
         machine,
         demand,
         permitted=_permitted(admitted, wishes),
-        calibration=wishes.calibration,
+        known=runs.known,
+        sealed_copy=wishes.sealed_copy,
+        notes=runs.notes,
     )
 
 
@@ -135,7 +155,9 @@ def opened(
     """
     code = code_reached(admitted)
     require_allowed(code, admitted, policy=policy, today=datetime.now(UTC).date())
-    planned = plan_for(admitted, wishes)
+    if policy.serve.weights == "sealed-copy":
+        wishes = replace(wishes, sealed_copy=True)
+    planned = plan_for(admitted, wishes, home=home)
     machine = planned.machine
     limits = Limits(
         context=planned.demand.context,
@@ -144,8 +166,12 @@ def opened(
         prefill_tokens=planned.demand.prefill,
         threads=machine.cpus,
     )
-    named = named_code(admitted, code)
-    model = replace(Model.of(admitted), remote_code=bool(code), named_code=named)
+    model = replace(
+        Model.of(admitted),
+        remote_code=bool(code),
+        named_code=named_code(admitted, code),
+        sealed_copy=wishes.sealed_copy,
+    )
     if planned.chosen is None:
         raise ServeError(
             f"{admitted.label} fits on no rung here: "
@@ -162,6 +188,7 @@ def opened(
         requirement=Requirement(policy.serve.lock),
         memory=machine.free,
         threads=machine.cpus,
+        file_size=max(model.largest_file, _SCRATCH_FILE) if wishes.sealed_copy else None,
     )
     with open_ledger_apart(home) as ledger, _texts(home, policy) as texts:
         records = Records(
@@ -172,7 +199,7 @@ def opened(
             marker=marker(home) if policy.serve.prompt_fingerprint == "keyed" else None,
         )
         with _said(records, policy):
-            yield Session(admitted, model, planned, limits, wishes.task, launcher, records)
+            yield Session(admitted, model, planned, limits, wishes.task, launcher, records, home)
 
 
 @contextlib.contextmanager
@@ -249,15 +276,49 @@ class _Recorded:
                 if not other.usable
             ),
         )
+        self._keep(report, loaded.bytes_peak, loaded.bytes_peak)
         converted = " (converted, not commit-proved)" if report.rung.converted else ""
+        sealed = ", from sealed memory" if self._session.model.sealed_copy else ""
         self._tell(
             Happening(
                 f"loaded on rung {report.rung.value}{converted}: {loaded.dtype}, verified in "
                 f"{loaded.seconds_verify:.1f} s, loaded in {loaded.seconds_load:.1f} s, "
-                f"{loaded.bytes_resident // 2**20} MiB resident, context {loaded.context}",
+                f"{loaded.bytes_resident // 2**20} MiB resident, context {loaded.context}{sealed}",
                 child.confinement,
             )
         )
+
+    def ended(self, report: RungReport, loaded: Loaded, peak: int) -> None:
+        """A worker is gone."""
+        self._keep(report, loaded.bytes_peak, max(peak, loaded.bytes_peak))
+
+    def _keep(self, report: RungReport, loaded: int, peak: int) -> None:
+        """Keep what was measured for the next plan. The worker's word, so only what can be true."""
+        session, demand = self._session, report.demand
+        if report.device != "cpu" or demand is None or loaded < 2**20:
+            return
+        torch, transformers = versions()
+        measured = Measurement(
+            rung=report.rung,
+            torch=torch,
+            transformers=transformers,
+            machine=machine_kind(session.plan.machine.cpus),
+            threads=session.limits.threads,
+            context=demand.context,
+            rows=demand.rows,
+            kv_tokens=demand.kv_tokens,
+            prefill=demand.prefill,
+            sealed_copy=session.model.sealed_copy,
+            base=min(BASE_CPU, loaded),
+            loaded=loaded,
+            peak=peak,
+        )
+        if not is_credible(session.plan.shape, measured):
+            return
+        try:
+            remember(session.home, session.admitted.bundle_id, measured)
+        except StorageError as error:
+            self._tell(Happening(f"the measurement was not kept: {error.message}"))
 
     def rung_lost(self, report: RungReport, reason: str) -> None:
         """A rung will not be tried again."""

@@ -46,9 +46,12 @@ _FATAL: Final = {
     LoadFault.NO_TASK: "the model does none of the tasks that can be served",
     LoadFault.WEIGHTS_DISAGREE: "weights and configuration do not describe the same model",
     LoadFault.TOKENIZER_DIFFERS: "the loaded tokenizer is not the one that was sealed",
+    LoadFault.NO_SEALED_COPY: "this host lets no sealed copy of the files be made in memory",
     LoadFault.BAD_REQUEST: "the worker did not understand what to load",
 }
 _HINTS: Final = {
+    LoadFault.NO_SEALED_COPY: "it needs memfd_create and a /proc of its own: see `pratique doctor`; or "
+    'serve from the store (weights = "store", without --in-memory)',
     LoadFault.FILE_MISSING: "run `pratique fsck`, then admit the bundle again",
     LoadFault.FILE_CHANGED: "run `pratique fsck`; somebody wrote to the store",
     LoadFault.NEEDS_REMOTE_CODE: "an allowance must name the repository, the commit and each code file",
@@ -70,6 +73,10 @@ class Watcher(Protocol):
 
     def loaded(self, report: RungReport, loaded: Loaded, child: Child) -> None:
         """A worker is ready."""
+        ...
+
+    def ended(self, report: RungReport, loaded: Loaded, peak: int) -> None:
+        """A worker that was ready is gone; `peak` is the highest size in bytes that it reported."""
         ...
 
     def rung_lost(self, report: RungReport, reason: str) -> None:
@@ -238,6 +245,7 @@ class Supervisor:
             await now.child.end(0)
             ending = Ending("spoke out of turn and was ended", memory=False)
         await now.reading
+        self._watcher.ended(now.report, now.loaded, now.link.beat.bytes_peak)
         return ending
 
     async def _recover(self, now: _Running, ending: Ending) -> None:

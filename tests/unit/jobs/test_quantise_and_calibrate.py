@@ -10,7 +10,7 @@ from pratique.core.rungs import Rung
 from pratique.core.variants import SETTINGS
 from pratique.fit import Calibration
 from pratique.jobs import calibrate, quantise
-from pratique.jobs.worker_files import LoadRefused
+from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_load import load
 from tests.support import models
 from tests.support.serving import files_of, limits_for

@@ -11,7 +11,7 @@ import torch
 from pratique.core.load import LoadFault
 from pratique.core.wire import Beat, Embed, Failed, Fault, Stop, Vectors
 from pratique.jobs.worker_encode import Encoder, Pooling, pool, read_pooling
-from pratique.jobs.worker_files import LoadRefused
+from pratique.jobs.worker_refusal import LoadRefused
 from tests.support.serving import limits_for
 
 

@@ -12,7 +12,8 @@ from pratique.core.load import LoadFault, LoadSpec, NamedCode, WeightFile
 from pratique.core.rungs import Rung
 from pratique.errors import FormatError
 from pratique.jobs import worker_files
-from pratique.jobs.worker_files import LoadRefused, copy_code, hold
+from pratique.jobs.worker_files import copy_code, hold
+from pratique.jobs.worker_refusal import LoadRefused
 from tests.support.serving import files_of, limits_for
 
 
