@@ -70,8 +70,9 @@ def _missed(shape: ModelShape, known: Known) -> int:
     total, base = _predicted(shape, known.measured)
     if known.basis is Basis.HERE:
         return known.measured.peak - total
-    # Another machine's libraries say nothing of this one's: only the model's part is compared.
-    return (known.measured.peak - known.measured.base) - (total - base)
+    # Another machine's libraries say nothing of this one's: only the model's part is compared. What a
+    # process holds before it loads is less than they come to once they run, which `base` counts.
+    return (known.measured.peak - max(known.measured.base, base)) - (total - base)
 
 
 def _predicted(shape: ModelShape, measured: Measurement) -> tuple[int, int]:

@@ -87,7 +87,7 @@ def predict(
         device = {"base": BASE_GPU, "weights": weights, **running}
         host = {"base": BASE_HOST, "staging": 2 * source.largest}
         if sealed_copy:
-            host["copy"] = source.total
+            host["copy"] = max(source.total, source.files)
         return Prediction(device, host)
     in_place = rung is Rung.AUTO and shape.files == shape.weights
     if not rung.variant:
@@ -98,7 +98,7 @@ def predict(
     extra = _load_extra(shape, source, rung)
     if sealed_copy:
         # Weights that are used where they lie are pages of the copy; originals stay as long as it does.
-        parts["copy"] = source.total - (source.files if in_place else 0)
+        parts["copy"] = max(source.total, source.files) - (source.files if in_place else 0)
         extra = 0
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))

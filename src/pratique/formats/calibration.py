@@ -39,10 +39,12 @@ def read_calibration(provenance: Path) -> CalibrationDocument | None:
         return None
     except OSError as error:
         raise FormatError(f"calibration.json cannot be read: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise FormatError("calibration.json is not a regular file")
-        return parse_calibration(file.read(MAX_BYTES + 1))
+        return parse_calibration(os.read(handle, MAX_BYTES + 1))
+    finally:
+        os.close(handle)
 
 
 def parse_kept(data: bytes) -> KeptMeasurements:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pratique.core.rungs import Rung
 from pratique.errors import FormatError, UnreadableInput
-from pratique.fit import Calibration, Demand, Gpu, Machine, plan, predict, read_shape
+from pratique.fit import Demand, Gpu, Machine, plan, predict, read_shape
 from pratique.fit.memory import BASE_CPU, MIB
 from tests.support import models
 
@@ -160,12 +160,25 @@ def test_less_room_means_a_smaller_cache_before_it_means_no(tmp_path):
     assert plan(shape, machine(BASE_CPU), DEMAND).chosen is None
 
 
-def test_a_calibration_replaces_what_it_measured(tmp_path):
+def test_a_sealed_copy_counts_what_is_not_used_where_it_lies(tmp_path):
     shape = big(read_shape(models.write_llama(tmp_path)))
-    measured = Calibration(base=300 * MIB, loaded=300 * MIB + 9 * 2**30)
-    prediction = predict(shape, Rung.AUTO, DEMAND, calibration=measured)
-    assert prediction.host["base"] == 300 * MIB
-    assert prediction.host["weights"] == 9 * 2**30
+    shape = replace(shape, total=shape.files + 7 * MIB)
+    plain = predict(shape, Rung.AUTO, DEMAND).host_total
+    assert predict(shape, Rung.AUTO, DEMAND, sealed_copy=True).host_total == plain + 7 * MIB
+    cast = replace(shape, weights=shape.files // 2)  # loaded in half of the stored width
+    copied = predict(cast, Rung.AUTO, DEMAND, sealed_copy=True).host
+    assert copied["copy"] == cast.total
+    assert copied["weights"] == cast.weights
+    packed = replace(shape, variants={"nf4": replace(shape, files=2**30, total=2**30 + MIB)})
+    assert predict(packed, Rung.VARIANT_NF4, DEMAND, sealed_copy=True).host["copy"] == 2**30 + MIB
+
+
+def test_a_sealed_copy_leaves_nothing_on_disk(tmp_path):
+    shape = big(read_shape(models.write_llama(tmp_path)))
+    planned = plan(shape, machine(4 * 2**30), DEMAND, sealed_copy=True)
+    assert planned.chosen is None
+    by_rung = {report.rung: report for report in planned.rungs}
+    assert "sealed copy" in by_rung[Rung.DEVICE_MAP].reason
 
 
 @given(

@@ -8,10 +8,9 @@ import pytest
 from pratique.core.load import LoadSpec
 from pratique.core.rungs import Rung
 from pratique.core.variants import SETTINGS
-from pratique.fit import Calibration
 from pratique.jobs import calibrate, quantise
-from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_load import load
+from pratique.jobs.worker_refusal import LoadRefused
 from tests.support import models
 from tests.support.serving import files_of, limits_for
 
@@ -67,11 +66,26 @@ def test_changed_bytes_are_not_converted(directory, tmp_path):
     assert not list(output.iterdir())
 
 
-def test_a_calibration_is_above_its_base(directory):
+def request_for(directory, **changes):
     spec = LoadSpec(
-        model_dir=str(directory), files=files_of(directory), rung=Rung.AUTO, limits=limits_for()
-    )
-    request = calibrate.CalibrateRequest(spec=spec)
-    answer = calibrate.run(request.model_dump_json().encode(), NOTHING)
-    measured = Calibration.model_validate_json(answer)
-    assert measured.loaded > measured.base > 2**27
+        model_dir=str(directory), files=files_of(directory), rung=Rung.AUTO, limits=limits_for(),
+        **changes,
+    )  # fmt: skip
+    return calibrate.CalibrateRequest(spec=spec).model_dump_json().encode()
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+def test_a_calibration_measures_more_the_further_it_gets(tmp_path, architecture):
+    directory = models.write_model(tmp_path / "tiny", architecture)
+    figures = json.loads(calibrate.run(request_for(directory), NOTHING))
+    assert 2**27 < figures["base"] <= figures["loaded"] <= figures["peak"]
+    assert 0 < figures["context"] <= 256
+
+
+def test_a_calibration_runs_no_code_of_the_model(tmp_path):
+    canary = models.write_remote_code_repo(tmp_path / "own")
+    with pytest.raises(LoadRefused):
+        calibrate.run(request_for(tmp_path / "own"), NOTHING)
+    with pytest.raises(LoadRefused, match="needs_remote_code"):
+        calibrate.run(request_for(tmp_path / "own", remote_code=True), NOTHING)
+    assert not canary.exists()

@@ -1,6 +1,9 @@
 """Only the named bytes are loaded, and a later write is noticed."""
 
+import errno
+import fcntl
 import hashlib
+import mmap
 import os
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from pratique.core import load as core_load
 from pratique.core.load import LoadFault, LoadSpec, NamedCode, WeightFile
 from pratique.core.rungs import Rung
 from pratique.errors import FormatError
-from pratique.jobs import worker_files
+from pratique.jobs import worker_files, worker_sealed
 from pratique.jobs.worker_files import copy_code, hold
 from pratique.jobs.worker_refusal import LoadRefused
 from tests.support.serving import files_of, limits_for
@@ -195,3 +198,104 @@ def test_named_code_of_no_repository_is_no_specification(code, repo):
         named(code, "modeling.py").model_validate(
             {**named(code, "modeling.py").model_dump(), "repo": repo}
         )
+
+
+# --- sealed copies ---------------------------------------------------------------------------------
+
+
+def sealed_spec(directory: Path, files: tuple[WeightFile, ...] | None = None) -> LoadSpec:
+    return spec(directory, files).model_copy(update={"sealed_copy": True})
+
+
+def test_a_sealed_copy_is_read_under_the_same_names(model):
+    with hold(sealed_spec(model)) as files:
+        assert files.sealed
+        assert files.directory != model
+        for file in files_of(model):
+            data = (files.directory / file.path).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == file.sha256
+        assert files.unchanged()
+        folder = files.directory
+    assert not folder.exists()
+
+
+def test_no_write_to_the_store_reaches_a_sealed_copy(model):
+    before = (model / "model.safetensors").read_bytes()
+    with hold(sealed_spec(model)) as files:
+        with (model / "model.safetensors").open("r+b") as out:
+            out.write(b"\0" * 100)
+        (model / "config.json").unlink()
+        assert (files.directory / "model.safetensors").read_bytes() == before
+        assert (files.directory / "config.json").read_bytes() == b"{}"
+        assert files.unchanged()
+
+
+def test_nobody_can_write_to_a_sealed_copy_not_even_its_maker(model):
+    with hold(sealed_spec(model)) as files:
+        path = files.directory / "model.safetensors"
+        handle = os.open(path, os.O_RDWR)
+        try:
+            with pytest.raises(PermissionError):
+                os.write(handle, b"x")
+            with pytest.raises(PermissionError):
+                os.ftruncate(handle, 10)
+            with pytest.raises(PermissionError):
+                mmap.mmap(handle, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+            with pytest.raises(PermissionError):
+                fcntl.fcntl(handle, fcntl.F_ADD_SEALS, 0)
+        finally:
+            os.close(handle)
+
+
+def test_a_link_that_leads_elsewhere_is_noticed(model):
+    with hold(sealed_spec(model)) as files:
+        link = files.directory / "config.json"
+        link.unlink()
+        link.write_bytes(b"{}")
+        assert not files.unchanged()
+
+
+def test_other_bytes_are_refused_in_a_sealed_copy_too(model):
+    found = sealed_spec(model)
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[7] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert fault_of(found) is LoadFault.FILE_CHANGED
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_is_hashed_is_what_was_sealed(model, monkeypatch):
+    """A store that changes between the copy and the hash changes nothing: the copy is hashed."""
+    real = worker_sealed.sealed_copy
+
+    def then_overwritten(source: int, file: WeightFile) -> int:
+        memory = real(source, file)
+        (model / file.path).write_bytes(b"\0" * file.size)
+        return memory
+
+    monkeypatch.setattr(worker_files, "sealed_copy", then_overwritten)
+    found = sealed_spec(model)
+    with hold(found) as files:
+        assert (files.directory / "config.json").read_bytes() == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("number", "fault"),
+    [
+        (errno.ENOMEM, LoadFault.OUT_OF_MEMORY),
+        (errno.ENOSYS, LoadFault.NO_SEALED_COPY),
+        (errno.EFBIG, LoadFault.NO_SEALED_COPY),
+    ],
+)
+def test_why_no_sealed_copy_could_be_made(model, monkeypatch, number, fault):
+    def fails(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sendfile", fails)
+        assert fault_of(sealed_spec(model)) is fault
+        patch.setattr(os, "memfd_create", fails)
+        assert fault_of(sealed_spec(model)) is fault
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
