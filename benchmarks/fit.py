@@ -47,7 +47,9 @@ CONTEXT, ROWS = 512, 6
 class Worker:
     """A real worker process, without the lock (which changes no memory)."""
 
-    def __init__(self, directory: Path, limits: Limits, files: Any = None) -> None:
+    def __init__(
+        self, directory: Path, limits: Limits, files: Any = None, *, rung: Rung = Rung.AUTO
+    ) -> None:
         ours, theirs = socket.socketpair()
         code = f"import socket; from pratique.jobs.worker import main; main(socket.socket(fileno={theirs.fileno()}))"
         self.process = subprocess.Popen(
@@ -61,7 +63,7 @@ class Worker:
         spec = LoadSpec(
             model_dir=str(directory),
             files=files or files_of(directory),
-            rung=Rung.AUTO,
+            rung=rung,
             limits=limits,
         )
         self.send(Load(spec=spec))
