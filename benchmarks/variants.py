@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.fit import Worker, drive  # noqa: E402
 from benchmarks.fit_shapes import Case, write_case  # noqa: E402
+
 from pratique.core.load import Limits  # noqa: E402
 from pratique.core.rungs import Rung  # noqa: E402
 from pratique.core.variants import SETTINGS, is_top_weights  # noqa: E402

@@ -79,6 +79,11 @@ def test_serve_says_what_it_runs(world: World) -> None:
         )
         assert answer.status_code == 200, answer.text
         assert answer.json()["usage"]["completion_tokens"] <= 3
+        listed = httpx.get(f"{url}/v1/models", timeout=60).json()["data"][0]
+        assert (listed["rung"], listed["note"]) == ("variant:nf4", "converted, not commit-proved")
+        health = httpx.get(f"{url}/health", timeout=60).json()
+        assert health["note"] == "converted, not commit-proved"
+        assert "pratique_converted 1" in httpx.get(f"{url}/metrics", timeout=60).text
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
@@ -89,6 +94,13 @@ def test_serve_says_what_it_runs(world: World) -> None:
 def test_show_and_fit_know_the_variants(world: World) -> None:
     shown = pratique(world, "show", "small")
     assert "nf4, int8 (converted, not commit-proved)" in " ".join(shown.stdout.split())
+    listed = pratique(world, "list").stdout
+    assert "carries int8, nf4: converted, not commit-proved" in listed
+    table = pratique(world, "fit", "small").stdout
+    assert "variant:nf4 (converted, not commit-proved)" in table
+    page = world.root / "page.html"
+    assert pratique(world, "report", "small", "-o", page).returncode == 0
+    assert "(converted, not commit-proved)" in page.read_text()
     fitted = json.loads(pratique(world, "fit", "small", "--json").stdout)
     rungs = {rung["rung"]: rung for rung in fitted["rungs"]}
     assert rungs["variant:nf4"]["usable"] is True

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.core.bundle import VARIANTS
+from pratique.core.variants import NOT_PROVED
 from pratique.errors import PratiqueError, UnreadableInput
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def _rows(context: Context, store: "Store", policy: "Policy") -> list[dict[str, 
         names.setdefault(alias.bundle_id, []).append(alias.name)
     rows: list[dict[str, object]] = []
     for record in records.admissions(store):
-        state, until = _state(context, store, record, policy)
+        state, until, variants = _state(context, store, record, policy)
         rows.append(
             {
                 "names": names.get(record.bundle_id, []),
@@ -58,6 +60,7 @@ def _rows(context: Context, store: "Store", policy: "Policy") -> list[dict[str, 
                 "admitted_at": record.admitted_at,
                 "state": state,
                 "until": until,
+                "converted": variants,
             }
         )
     return rows
@@ -65,7 +68,8 @@ def _rows(context: Context, store: "Store", policy: "Policy") -> list[dict[str, 
 
 def _state(
     context: Context, store: "Store", record: "AdmissionRecord", policy: "Policy"
-) -> tuple[str, str | None]:
+) -> tuple[str, str | None, list[str]]:
+    """Whether it may be served, until when, and the converted copies that it carries."""
     from pratique.admit.load import check_signatures
     from pratique.attest.install import installed_trust
 
@@ -78,8 +82,10 @@ def _state(
             now=datetime.now(UTC),
         )
     except PratiqueError as error:
-        return f"refused: {error.message}", None
-    return "ok", statement.expires.date().isoformat() if statement.expires else None
+        return f"refused: {error.message}", None, []
+    until = statement.expires.date().isoformat() if statement.expires else None
+    variants = {path.split("/")[1] for path in statement.files if path.startswith(f"{VARIANTS}/")}
+    return "ok", until, sorted(variants)
 
 
 def _table(context: Context, rows: list[dict[str, object]]) -> None:
@@ -103,3 +109,10 @@ def _table(context: Context, rows: list[dict[str, object]]) -> None:
             Text(str(row["state"])),
         )
     context.out.print(table)
+    for row in rows:
+        if row["converted"]:
+            names = (
+                ", ".join(map(str, row["converted"])) if isinstance(row["converted"], list) else ""
+            )
+            words = f"{row['label']} carries {names}: {NOT_PROVED}"
+            context.out.print(words, markup=False, soft_wrap=True)

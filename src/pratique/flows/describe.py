@@ -38,6 +38,8 @@ from pratique.core.ids import BundleId, Digest, RelPath
 from pratique.core.manifest import FileEntry, Manifest, parse_sha256sums
 from pratique.core.policy import Policy
 from pratique.errors import UnreadableInput, VerificationRefused
+from pratique.core.variants import NOT_PROVED
+from pratique.errors import VerificationRefused
 from pratique.evidence.report import Report, html_report
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.formats.git import Commit, parse_commit_object
@@ -202,6 +204,7 @@ def report_of(found: Description) -> bytes:
         ("sealed as of", document.created),
         ("policy", f"{document.policy.name} ({document.policy.digest})"),
         ("set aside", ", ".join(f"{a.path} ({a.reason})" for a in document.aside) or "nothing"),
+        *(("variant", f"{v.name}: {v.method} ({NOT_PROVED})") for v in document.variants),
     ]
     return html_report(
         Report(

@@ -114,6 +114,7 @@ def gateway_metrics() -> Metrics:
         ("worker_peak_bytes", "gauge", "Most memory that the worker held"),
         ("worker_restarts_total", "counter", "Workers started again after a crash"),
         ("rung", "gauge", "1 for the rung in use"),
+        ("converted", "gauge", "1 while the weights in use are converted, not commit-proved"),
         ("ready", "gauge", "1 while a worker is ready"),
     ):
         metrics.describe(f"pratique_{name}", kind, text)

@@ -5,6 +5,7 @@ from typing import Final
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from pratique.core.variants import NOT_PROVED
 from pratique.serve.gateway.app import Gateway
 from pratique.serve.supervisor import State
 from pratique.serve.worker_link import WorkerGone
@@ -29,7 +30,7 @@ async def models(gateway: Gateway) -> Response:
         "rung": report.rung.value if report else None,
     }
     if report and report.rung.converted:
-        entry["note"] = "converted, not commit-proved"
+        entry["note"] = NOT_PROVED
     if loaded is not None:
         entry |= {"task": loaded.task.value, "max_model_len": loaded.context}
     names = dict.fromkeys((model.name, model.label))
@@ -61,6 +62,7 @@ async def health(gateway: Gateway) -> Response:
             "ready": is_ready,
             "model": supervisor.model.label,
             "rung": report.rung.value if report else None,
+            "note": NOT_PROVED if report and report.rung.converted else None,
             "restarts": supervisor.restarts,
         },
         status_code=200 if is_ready else 503,
@@ -83,6 +85,7 @@ async def metrics(gateway: Gateway) -> Response:
     for other in supervisor.plan.rungs:
         chosen = report is not None and other.rung is report.rung
         registry.set("pratique_rung", int(chosen), rung=other.rung.value)
+    registry.set("pratique_converted", int(report is not None and report.rung.converted))
     registry.set("pratique_worker_restarts_total", supervisor.restarts)
     return PlainTextResponse(
         registry.render(), media_type="text/plain; version=0.0.4; charset=utf-8"
