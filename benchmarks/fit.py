@@ -96,12 +96,14 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
         )
         wanted = 1
     else:
+        # The first row goes on until the last has joined: a prompt takes one turn per 512 tokens.
+        answer = rows * -(-context // 512) + 4
         for at in range(rows):
             worker.send(
                 Generate(
                     id=at + 1,
-                    tokens=tuple([5 + at] * (context - 40)),
-                    max_tokens=38,
+                    tokens=tuple([5 + at] * (context - answer - 2)),
+                    max_tokens=answer,
                     ignore_eos=True,
                 )
             )
