@@ -20,6 +20,7 @@ QUICK = {
     "serve": ["--clients", "4", "--rounds", "1", "--skip-peers"],
     "soak": ["--requests", "100", "--kills", "3"],
     "tokenizer": [],
+    "variants": ["--layers", "2", "--variant", "nf4"],
     "verify": ["--size", "128", "--files", "5000", "--rounds", "1"],
     "vet": ["--gib", "0.5"],
 }

@@ -1,14 +1,26 @@
 """What a home measured is kept, read again on the same machine, and ignored where it cannot count."""
 
+import hashlib
 import platform
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pratique.core.calibration import MOST_KEPT, CalibrationDocument, Measurement
 from pratique.core.rungs import Rung
 from pratique.fit import Basis
+from pratique.formats.calibration import encode
 from pratique.serve import measured as module
-from pratique.serve.measured import machine_kind, measured_here, remember, sealed_runs, versions
+from pratique.serve.measured import (
+    machine_kind,
+    measured_here,
+    remember,
+    sealed_runs,
+    sealed_with,
+    versions,
+)
 
 BUNDLE = "b" * 64
 
@@ -82,3 +94,45 @@ def test_a_sealed_calibration_counts_only_where_it_is_comparable():
         assert "not used" in found.notes[0]
     document = CalibrationDocument(subject="a" * 64, architecture="X", measured=run(2**30))
     assert "other files" in sealed_runs(document, "c" * 64).notes[0]
+
+
+def admitted(tmp_path: Path, data: bytes, **changes: object) -> Any:
+    """What `sealed_with` reads of an admitted bundle."""
+    path = tmp_path / "provenance" / "calibration.json"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    listed = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), **changes}
+    file = SimpleNamespace(path="provenance/calibration.json", **listed)
+    document = SimpleNamespace(subject="a" * 64)
+    return SimpleNamespace(files=(file,), model_dir=tmp_path / "model", document=document)
+
+
+def test_the_calibration_of_an_admitted_bundle_is_read(tmp_path):
+    document = CalibrationDocument(subject="a" * 64, architecture="X", measured=run(2**30))
+    found = sealed_with(admitted(tmp_path, encode(document)))
+    assert [known.measured.peak for known in found.known] == [2**30]
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "changes"),
+    [
+        (b"", {}),
+        (b"{}", {}),
+        (b"[" * 5000, {}),
+        (b"\xff\xfe", {}),
+        (b'{"measured": {"peak": 1e400}}', {}),
+        (b"{}", {"size": 2**30}),
+        (b"{}", {"sha256": "0" * 64}),
+    ],
+)
+def test_a_hostile_calibration_under_a_good_signature_stops_nothing(tmp_path, data, changes):
+    found = sealed_with(admitted(tmp_path, data, **changes))
+    assert found.known == ()
+    assert len(found.notes) == 1
+    assert "used" in found.notes[0] or "admitted" in found.notes[0]
+
+
+def test_a_bundle_without_one_has_none(tmp_path):
+    empty: Any = SimpleNamespace(files=(), model_dir=tmp_path)
+    assert sealed_with(empty) == module.Runs()
