@@ -37,9 +37,8 @@ from pratique.core.bundle import (
 from pratique.core.ids import BundleId, Digest, RelPath
 from pratique.core.manifest import FileEntry, Manifest, parse_sha256sums
 from pratique.core.policy import Policy
-from pratique.errors import UnreadableInput, VerificationRefused
 from pratique.core.variants import NOT_PROVED
-from pratique.errors import VerificationRefused
+from pratique.errors import UnreadableInput, VerificationRefused
 from pratique.evidence.report import Report, html_report
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.formats.git import Commit, parse_commit_object

@@ -35,7 +35,7 @@ def test_prometheus_text():
     assert text.endswith("\n")
     with pytest.raises(KeyError):
         metrics.add("undeclared")
-    assert gateway_metrics().render().count("# TYPE") == 16
+    assert gateway_metrics().render().count("# TYPE") == 17
 
 
 @pytest.mark.parametrize(
