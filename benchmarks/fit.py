@@ -88,21 +88,31 @@ class Worker:
         return int(peak.split()[1]) * 1024
 
 
+def spread(rows: int, length: int, vocabulary: int) -> tuple[tuple[int, ...], ...]:
+    """Token ids from all over the vocabulary: rows of an embedding nobody asks for are not resident."""
+    count = rows * length
+    return tuple(
+        tuple((row + at * rows) * vocabulary // count for at in range(length))
+        for row in range(rows)
+    )
+
+
 def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = ROWS) -> None:
     """Fill what the prediction is for."""
     if embeds:
-        worker.send(
-            Embed(id=1, tokens=tuple(tuple([5] * worker.loaded.context) for _ in range(rows)))
-        )
+        length = worker.loaded.context
+        texts = max(rows, -(-4 * 512 // length))  # as many tokens as an encoder takes at once
+        ids = spread(texts, length, worker.loaded.vocabulary)
+        worker.send(Embed(id=1, tokens=ids))
         wanted = 1
     else:
         # The first row goes on until the last has joined: a prompt takes one turn per 512 tokens.
         answer = rows * -(-context // 512) + 4
-        for at in range(rows):
+        for at, ids in enumerate(spread(rows, context - answer - 2, worker.loaded.vocabulary)):
             worker.send(
                 Generate(
                     id=at + 1,
-                    tokens=tuple([5 + at] * (context - answer - 2)),
+                    tokens=ids,
                     max_tokens=answer,
                     ignore_eos=True,
                 )

@@ -32,8 +32,6 @@ _NF4_BYTES: Final = 0.53
 _INT8_BYTES: Final = 1.02
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
-_WHOLE: Final = 4
-"""Bytes of an element in single precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +90,7 @@ def predict(
     in_place = rung is Rung.AUTO and shape.files == shape.weights
     if not rung.variant:
         # Stacked experts are copies; their originals stay mapped as long as their file is.
-        # In half precision the peak varied by three quarters of another copy from run to run.
-        weights += shape.experts * (2 if shape.width < _WHOLE else 1)
+        weights += shape.experts
     parts = {"base": BASE_CPU, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if sealed_copy:
