@@ -1,10 +1,14 @@
 """`pratique calibrate SNAPSHOT`: measure what a vetted model needs, before it is sealed."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+
+if TYPE_CHECKING:
+    from pratique.core.findings import Verdict
 
 
 @click.command(
@@ -46,12 +50,17 @@ def command(
     rules = load_policy(policy)
     show = verdict_printer(context)
     with recording.recording(context.make_home()) as write:
+
+        def judged(verdict: "Verdict") -> None:
+            show(verdict)
+            write(recording.vetting(verdict, rules))
+
         document = calibrate(
             CalibrateRequest(
                 snapshot=snapshot, policy=rules, context=context_length, rows=parallel
             ),
             local_gate(context, rules),
-            on_verdict=lambda verdict: (show(verdict), write(recording.vetting(verdict, rules)))[0],
+            on_verdict=judged,
             on_note=(lambda note: context.err.print(note, markup=False))
             if context.verbose
             else None,

@@ -166,10 +166,11 @@ def opened(
         prefill_tokens=planned.demand.prefill,
         threads=machine.cpus,
     )
+    named = named_code(admitted, code)
     model = replace(
         Model.of(admitted),
         remote_code=bool(code),
-        named_code=named_code(admitted, code),
+        named_code=named,
         sealed_copy=wishes.sealed_copy,
     )
     if planned.chosen is None:
