@@ -37,7 +37,8 @@ from pratique.core.wire import (  # noqa: E402
     parse_from_worker,
 )
 from pratique.fit import Demand, predict, read_shape  # noqa: E402
-from pratique.serve.launch import ALLOCATOR  # noqa: E402
+from pratique.fit.memory import kernels  # noqa: E402
+from pratique.serve.launch import worker_environment  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
 
@@ -55,7 +56,12 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[theirs.fileno()],
-            env={**os.environ, **ALLOCATOR},  # as `serve` starts it
+            env={  # as `serve` starts it
+                **os.environ,
+                **worker_environment(
+                    threads=limits.threads, kernels=kernels(read_shape(directory))
+                ),
+            },
         )
         theirs.close()
         self._sock = ours
@@ -196,13 +202,15 @@ def report(name: str, dtype: str, shape: Any, demand: Demand, worker: Worker) ->
     """Stop the worker, print one line and return predicted over measured."""
     prediction = predict(shape, Rung.AUTO, demand)
     loaded = worker.loaded.bytes_peak
+    usage = os.times()
     measured = worker.finish()
+    cpu = os.times().children_user - usage.children_user
     ratio = prediction.host_total / measured
     mib = 2**20
     parts = " ".join(f"{part}={size // mib}" for part, size in prediction.host.items())
     print(
         f"{name:<22} {dtype:<8} {shape.weights // mib:>8} {prediction.host_total // mib:>10} "
-        f"{measured // mib:>9}  {ratio:.2f}   loaded {loaded // mib}; {parts}",
+        f"{measured // mib:>9}  {ratio:.2f}   loaded {loaded // mib}; {parts}; {cpu:.0f} s CPU",
         flush=True,
     )
     return ratio

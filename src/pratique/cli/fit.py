@@ -114,6 +114,7 @@ def _print(context: Context, planned: "LoadPlan") -> None:
             "activations",
             "logits",
             "unpacked",
+            "kernels",
             "loading",
             "copy",
             "measured",

@@ -6,7 +6,8 @@ A prediction is a sum of parts, each an upper bound of what the worker does:
 - weights in their loaded dtype, plus what loading holds beside them for a while;
 - the cache: cells for all sequences, one prompt on its way in, one layer's copy while growing;
 - what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
-- logits of all rows, in the model's dtype, in float32 and as the sampler's weights.
+- logits of all rows, in the model's dtype, in float32 and as the sampler's weights;
+- in half precision, the matrix kernels that the library keeps for each shape that it met.
 - where a sealed copy is asked for, the files themselves: memory that nothing gives back.
 
 A measured run of the very model can raise the sum (pratique.fit.measured), never lower it.
@@ -27,9 +28,16 @@ BASE_GPU: Final = 700 * MIB
 """A CUDA context with cuBLAS work space."""
 _ALLOCATOR: Final = 1.04
 """What the allocators round up and cannot give back, on what is allocated while running."""
+_WHOLE: Final = 4
+"""Bytes of an element in single precision."""
 _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
+_KERNEL: Final = 700 * 2**10
+"""A matrix kernel that oneDNN has made for one shape in half precision, with what it works in (measured:
+500 to 700 KiB on AVX-512). It keeps 1,024 of them, nearly all used once: prompts differ in length."""
+_KERNELS: Final = 64
+_KERNELS_EXPERTS: Final = 512
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 
@@ -91,6 +99,8 @@ def predict(
     if not rung.variant:
         # Stacked experts are copies; their originals stay mapped as long as their file is.
         weights += shape.experts
+    if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
+        running["kernels"] = kernels(shape) * _KERNEL
     parts = {"base": BASE_CPU, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if sealed_copy:
@@ -100,6 +110,14 @@ def predict(
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))
     return Prediction(parts, dict(parts))
+
+
+def kernels(shape: ModelShape) -> int:
+    """How many kernels a worker on CPU may keep: what it is started with, and so what it may cost.
+
+    Experts see another number of tokens each time; making their kernels anew takes longer than they run.
+    """
+    return _KERNELS_EXPERTS if shape.experts else _KERNELS
 
 
 def cache_bytes(shape: ModelShape, demand: Demand) -> int:

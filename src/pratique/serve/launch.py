@@ -40,6 +40,17 @@ ALLOCATOR: Final = {
 }
 """glibc raises the size from which memory is mapped (and so given back) up to 32 MiB as it sees larger
 pieces: caches of that order then leave holes that nothing else fills. A fixed size keeps them apart."""
+_KERNELS: Final = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+
+
+def worker_environment(*, threads: int, kernels: int) -> dict[str, str]:
+    """What a worker's libraries read when they start: threads, and what they may keep in memory."""
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "GOMP_SPINCOUNT": _SPIN,
+        _KERNELS: str(kernels),
+        **ALLOCATOR,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +188,7 @@ class ConfinedLauncher:
         requirement: Requirement,
         memory: int | None,
         threads: int,
+        kernels: int,
         file_size: int | None = None,
     ) -> None:
         """`file_size`: the longest file it may write, for what it copies into sealed memory."""
@@ -186,11 +198,7 @@ class ConfinedLauncher:
             requirement=requirement,
             memory=memory,
             file_size=file_size,
-            environment={
-                "OMP_NUM_THREADS": str(threads),
-                "GOMP_SPINCOUNT": _SPIN,
-                **ALLOCATOR,
-            },
+            environment=worker_environment(threads=threads, kernels=kernels),
         )
 
     async def launch(self, channel: socket.socket, report: RungReport) -> Child:
