@@ -37,7 +37,6 @@ from pratique.core.wire import (  # noqa: E402
     parse_from_worker,
 )
 from pratique.fit import Demand, predict, read_shape  # noqa: E402
-from pratique.fit.memory import kernels  # noqa: E402
 from pratique.serve.launch import worker_environment  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
@@ -58,9 +57,7 @@ class Worker:
             pass_fds=[theirs.fileno()],
             env={  # as `serve` starts it
                 **os.environ,
-                **worker_environment(
-                    threads=limits.threads, kernels=kernels(read_shape(directory))
-                ),
+                **worker_environment(threads=limits.threads),
             },
         )
         theirs.close()
@@ -123,7 +120,12 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
                     ignore_eos=True,
                 )
             )
-        wanted = rows
+        # Prompts of many lengths: in half precision the library keeps a kernel for each.
+        lengths = range(3, min(context // 2, 131), 2)
+        for at, length in enumerate(lengths):
+            ids = spread(1, length, worker.loaded.vocabulary)[0]
+            worker.send(Generate(id=rows + 1 + at, tokens=ids, max_tokens=1, ignore_eos=True))
+        wanted = rows + len(lengths)
     for message in worker.messages:
         if message.op in {"done", "vectors"}:
             wanted -= 1

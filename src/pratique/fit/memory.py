@@ -33,11 +33,11 @@ _WHOLE: Final = 4
 _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
-_KERNEL: Final = 700 * 2**10
-"""A matrix kernel that oneDNN has made for one shape in half precision, with what it works in (measured:
-500 to 700 KiB on AVX-512). It keeps 1,024 of them, nearly all used once: prompts differ in length."""
-_KERNELS: Final = 64
-_KERNELS_EXPERTS: Final = 512
+KERNELS: Final = 64
+"""Matrix kernels that a worker on CPU may keep: a number that it is started with."""
+_KERNEL: Final = 1200 * 2**10
+"""One that was made for one shape in half precision, with what it works in (measured on AVX-512). Left
+alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 
@@ -100,7 +100,7 @@ def predict(
         # Stacked experts are copies; their originals stay mapped as long as their file is.
         weights += shape.experts
     if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
-        running["kernels"] = kernels(shape) * _KERNEL
+        running["kernels"] = KERNELS * _KERNEL
     parts = {"base": BASE_CPU, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if sealed_copy:
@@ -110,14 +110,6 @@ def predict(
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))
     return Prediction(parts, dict(parts))
-
-
-def kernels(shape: ModelShape) -> int:
-    """How many kernels a worker on CPU may keep: what it is started with, and so what it may cost.
-
-    Experts see another number of tokens each time; making their kernels anew takes longer than they run.
-    """
-    return _KERNELS_EXPERTS if shape.experts else _KERNELS
 
 
 def cache_bytes(shape: ModelShape, demand: Demand) -> int:

@@ -25,6 +25,7 @@ from pratique.core.bundle import MODEL
 from pratique.core.foreign import FOREIGN
 from pratique.core.ids import RepoId
 from pratique.core.load import Limits, LoadSpec, NamedCode, Task, WeightFile
+from pratique.fit.memory import KERNELS
 from pratique.fit.plan import RungReport
 from pratique.serve.own_code import CodeFile
 
@@ -40,15 +41,16 @@ ALLOCATOR: Final = {
 }
 """glibc raises the size from which memory is mapped (and so given back) up to 32 MiB as it sees larger
 pieces: caches of that order then leave holes that nothing else fills. A fixed size keeps them apart."""
-_KERNELS: Final = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_KERNELS: Final = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Two caches of the same kernels, the library's and its caller's: one alone keeps them all."""
 
 
-def worker_environment(*, threads: int, kernels: int) -> dict[str, str]:
+def worker_environment(*, threads: int) -> dict[str, str]:
     """What a worker's libraries read when they start: threads, and what they may keep in memory."""
     return {
         "OMP_NUM_THREADS": str(threads),
         "GOMP_SPINCOUNT": _SPIN,
-        _KERNELS: str(kernels),
+        **dict.fromkeys(_KERNELS, str(KERNELS)),
         **ALLOCATOR,
     }
 
@@ -188,7 +190,6 @@ class ConfinedLauncher:
         requirement: Requirement,
         memory: int | None,
         threads: int,
-        kernels: int,
         file_size: int | None = None,
     ) -> None:
         """`file_size`: the longest file it may write, for what it copies into sealed memory."""
@@ -198,7 +199,7 @@ class ConfinedLauncher:
             requirement=requirement,
             memory=memory,
             file_size=file_size,
-            environment=worker_environment(threads=threads, kernels=kernels),
+            environment=worker_environment(threads=threads),
         )
 
     async def launch(self, channel: socket.socket, report: RungReport) -> Child:

@@ -210,3 +210,14 @@ def test_one_layer_of_experts_is_counted_again_while_it_runs(tmp_path):
         predict(shape, Rung.AUTO, DEMAND).host["activations"]
         > plain + shape.experts // shape.layers
     )
+
+
+def test_kernels_are_counted_in_half_precision(tmp_path):
+    whole = read_shape(models.write_llama(tmp_path / "whole"))
+    half = read_shape(models.write_llama(tmp_path / "half", dtype="BF16"))
+    assert "kernels" not in predict(whole, Rung.AUTO, DEMAND).host
+    dense = predict(half, Rung.AUTO, DEMAND).host["kernels"]
+    assert dense > 0
+    assert "kernels" not in predict(half, Rung.AUTO, DEMAND, on_gpu=True).device
+    packed = replace(whole, variants={"nf4": whole})  # computes in half precision all the same
+    assert predict(packed, Rung.VARIANT_NF4, DEMAND).host["kernels"] == dense
