@@ -118,13 +118,16 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
                     tokens=ids,
                     max_tokens=answer,
                     ignore_eos=True,
+                    scope=1,
                 )
             )
         # Prompts of many lengths: in half precision the library keeps a kernel for each.
         lengths = range(3, min(context // 2, 131), 2)
         for at, length in enumerate(lengths):
             ids = spread(1, length, worker.loaded.vocabulary)[0]
-            worker.send(Generate(id=rows + 1 + at, tokens=ids, max_tokens=1, ignore_eos=True))
+            worker.send(
+                Generate(id=rows + 1 + at, tokens=ids, max_tokens=1, ignore_eos=True, scope=1)
+            )
         wanted = rows + len(lengths)
     for message in worker.messages:
         if message.op in {"done", "vectors"}:
