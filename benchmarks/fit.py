@@ -101,13 +101,20 @@ def spread(rows: int, length: int, vocabulary: int) -> tuple[tuple[int, ...], ..
 
 
 def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = ROWS) -> None:
-    """Fill what the prediction is for."""
+    """Fill what the prediction is for.
+
+    And then texts of many lengths: in half precision the library keeps a kernel for each.
+    """
+    lengths = range(3, min(context // 2, 131), 2)
     if embeds:
         length = worker.loaded.context
         texts = max(rows, -(-4 * 512 // length))  # as many tokens as an encoder takes at once
         ids = spread(texts, length, worker.loaded.vocabulary)
         worker.send(Embed(id=1, tokens=ids))
-        wanted = 1
+        for at, size in enumerate(lengths):
+            ids = spread(1, size, worker.loaded.vocabulary)
+            worker.send(Embed(id=2 + at, tokens=ids))
+        wanted = 1 + len(lengths)
     else:
         # The first row goes on until the last has joined: a prompt takes one turn per 512 tokens.
         answer = rows * -(-context // 512) + 4
@@ -121,8 +128,6 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
                     scope=1,
                 )
             )
-        # Prompts of many lengths: in half precision the library keeps a kernel for each.
-        lengths = range(3, min(context // 2, 131), 2)
         for at, length in enumerate(lengths):
             ids = spread(1, length, worker.loaded.vocabulary)[0]
             worker.send(

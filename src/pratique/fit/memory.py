@@ -33,6 +33,8 @@ _WHOLE: Final = 4
 _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
+MAPPED: Final = MIB
+"""From this size on the worker's C library maps memory of its own, which goes back when it is freed."""
 KERNELS: Final = 64
 """Matrix kernels that a worker on CPU may keep: a number that it is started with."""
 _KERNEL: Final = 1200 * 2**10
@@ -115,14 +117,16 @@ def predict(
 def cache_bytes(shape: ModelShape, demand: Demand) -> int:
     """Bytes of keys and values at most: the pool, a prompt on its way in, one layer's copy.
 
-    Rows get columns in steps: each may hold a step that nothing fills yet.
+    Rows get columns in steps: each may hold a step that nothing fills yet. Buffers that were outgrown
+    before they were large enough to be mapped leave room that larger ones cannot use.
     """
     if not shape.generates:
         return 0
     pool = demand.kv_tokens + _STEP * min(demand.rows, -(-demand.kv_tokens // demand.context))
     prompt = demand.context + _STEP
     per_layer = shape.cached * shape.width
-    return int(((pool + prompt) * shape.layers + pool) * per_layer * _ALLOCATOR)
+    outgrown = 2 * shape.layers * min(MAPPED, pool * per_layer // 4)
+    return int(((pool + prompt) * shape.layers + pool) * per_layer * _ALLOCATOR) + outgrown
 
 
 def _weights(shape: ModelShape, source: ModelShape, rung: Rung, *, resident: int | None) -> int:
