@@ -34,7 +34,7 @@ _NF4_BYTES: Final = 0.53
 """Per element: four bits, and block scales that are quantised themselves."""
 _INT8_BYTES: Final = 1.02
 MAPPED: Final = MIB
-"""From this size on the worker's C library maps memory of its own, which goes back when it is freed."""
+"""From this size on a buffer of the cache is memory of its own, which goes back when it is let go."""
 KERNELS: Final = 64
 """Matrix kernels that a worker on CPU may keep: a number that it is started with."""
 _KERNEL: Final = 1200 * 2**10

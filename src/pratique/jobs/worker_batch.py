@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from pratique.jobs.worker_buffers import copied
 from pratique.jobs.worker_cache import COMPACT_COLUMNS, SlotCache
 from pratique.jobs.worker_memory import is_out_of_memory
 from pratique.jobs.worker_prefix import LEAST_TOKENS, Found, Prefixes
@@ -174,7 +175,7 @@ class Batch:
         self._prefixes.shrink(room - len(prompt))
         try:
             views = staged.cache.columns(source, len(prompt))
-            layers = tuple(view and (view[0].clone(), view[1].clone()) for view in views)
+            layers = tuple(view and (copied(view[0]), copied(view[1])) for view in views)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

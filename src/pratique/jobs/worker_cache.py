@@ -11,6 +11,7 @@ from typing import Final
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
+from pratique.jobs.worker_buffers import zeros
 from pratique.jobs.worker_prefix import Columns
 
 GROW_COLUMNS: Final = 128
@@ -80,7 +81,7 @@ def _grown(
     old: torch.Tensor | None, like: torch.Tensor, rows: int, capacity: int, length: int
 ) -> torch.Tensor:
     """Return a larger buffer. It holds zeros: what is masked is still multiplied, and must be finite."""
-    new = like.new_zeros(rows, like.shape[1], capacity, like.shape[3])
+    new = zeros(like, (rows, like.shape[1], capacity, like.shape[3]))
     if old is not None and length:
         kept = min(rows, old.shape[0])
         new[:kept, :, :length] = old[:kept, :, :length]
@@ -215,7 +216,7 @@ class SlotCache(Cache):
 def _shifted(
     tensor: torch.Tensor, rows: int, length: int, by: int, room: tuple[int, int]
 ) -> torch.Tensor:
-    new = tensor.new_zeros(room[0], tensor.shape[1], room[1], tensor.shape[3])
+    new = zeros(tensor, (room[0], tensor.shape[1], room[1], tensor.shape[3]))
     new[:rows, :, by : length + by] = tensor[:rows, :, :length]
     return new
 

@@ -25,7 +25,7 @@ from pratique.core.bundle import MODEL
 from pratique.core.foreign import FOREIGN
 from pratique.core.ids import RepoId
 from pratique.core.load import Limits, LoadSpec, NamedCode, Task, WeightFile
-from pratique.fit.memory import KERNELS, MAPPED
+from pratique.fit.memory import KERNELS
 from pratique.fit.plan import RungReport
 from pratique.serve.own_code import CodeFile
 
@@ -35,12 +35,6 @@ _EXIT_WAIT: Final = 30.0
 _SPIN: Final = "20000"
 """How long an idle compute thread spins (GNU OpenMP). Spinning on a machine that has other work to do,
 the gateway's above all, made this several times slower; not spinning at all costs a wake-up per layer."""
-ALLOCATOR: Final = {
-    "MALLOC_MMAP_THRESHOLD_": str(MAPPED),
-    "MALLOC_TRIM_THRESHOLD_": str(32 * 2**20),
-}
-"""glibc raises the size from which memory is mapped (and so given back) up to 32 MiB as it sees larger
-pieces: caches of that order then leave holes that nothing else fills. A fixed size keeps them apart."""
 _KERNELS: Final = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Two caches of the same kernels, the library's and its caller's: one alone keeps them all."""
 
@@ -51,7 +45,6 @@ def worker_environment(*, threads: int) -> dict[str, str]:
         "OMP_NUM_THREADS": str(threads),
         "GOMP_SPINCOUNT": _SPIN,
         **dict.fromkeys(_KERNELS, str(KERNELS)),
-        **ALLOCATOR,
     }
 
 
