@@ -214,7 +214,14 @@ def test_imports_upwards_and_in_folders_are_followed_and_stay_inside(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "body", [b"def f(:\n", b"\xff\xfe\0", "x = 1  # \u202e evil\n".encode(), b"x = 'a\0b'\n"]
+    "body",
+    [
+        b"def f(:\n",
+        b"\xff\xfe\0",
+        "x = 1  # \u202e evil\n".encode(),
+        b"x = 'a\0b'\n",
+        b"# coding: utf-7\nTOKEN = 1  # +AAo-import os\n",
+    ],
 )
 def test_code_that_nobody_can_read_is_refused(tmp_path: Path, body: bytes) -> None:
     upstream = with_code(tmp_path, bias=body)

@@ -1,11 +1,15 @@
 """Python source as text: parsed, never imported or run; which files its relative imports may load."""
 
 import ast
+import codecs
+import io
 import posixpath
+import tokenize
 import warnings
 from collections.abc import Iterator
 from typing import Final
 
+from pratique.core.ids import shown
 from pratique.errors import FormatError
 from pratique.formats import text
 
@@ -19,9 +23,22 @@ def parse(source: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text.decode(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            tree = ast.parse(text.decode(source))
+        encoding = _declared_encoding(source)
+    except (SyntaxError, LookupError, ValueError, RecursionError, MemoryError) as error:
         raise FormatError(f"is not Python that can be read ({type(error).__name__})") from error
+    if encoding != "utf-8":
+        raise FormatError(f"is declared to be {shown(encoding)}: it shows other code than it runs")
+    return tree
+
+
+def _declared_encoding(source: bytes) -> str:
+    """What the interpreter decodes it as: `# coding: utf-7` makes code of what reads as a comment."""
+    lines = source.replace(b"\r\n", b"\n").replace(b"\r", b"\n")  # as the interpreter counts them
+    found, _ = tokenize.detect_encoding(io.BytesIO(lines).readline)
+    name = codecs.lookup(found).name
+    same = name == "utf-8-sig" or (name in {"ascii", "iso8859-1"} and source.isascii())
+    return "utf-8" if same else name
 
 
 def imported_files(tree: ast.Module, path: str) -> Iterator[str]:
