@@ -11,8 +11,11 @@ event is written of what did not happen.
 """
 
 import contextlib
+import errno
 import hashlib
+import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,6 +44,10 @@ from pratique.store import disk
 
 _STRICT: Final = ConfigDict(extra="forbid", frozen=True, strict=True)
 _MODE: Final = 0o600
+# What lies on a medium may have become anything meanwhile: it is not waited for, nor followed.
+_OPEN: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_MARKED: Final = 256 * 2**20
+"""Signatures, records and names are far smaller."""
 
 Changed = Sealed | Approval | Admission | AliasMoved | Revocation | TrustChanged
 """Events of changes: those that bear the id of an intent."""
@@ -65,16 +72,15 @@ class FileMark(BaseModel):
     def seen(self, home: Path) -> bool | None:
         """Whether it is so. None: the medium is not there, so nobody can tell now."""
         del home
-        path = Path(self.path)
-        if self.medium is not None and not Path(self.medium).is_dir():
+        if self.medium is not None and not os.path.isdir(self.medium):  # noqa: PTH112 - never raises
             return None
         try:
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
-        except (FileNotFoundError, NotADirectoryError):
-            return self.sha256 is None
+            found = _digest_at(Path(self.path))
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+            if self.medium is not None:
+                return None  # whoever holds the medium must not stop this home
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+        return found == self.sha256
 
 
 class TrustMark(BaseModel):
@@ -223,6 +229,26 @@ def file_gone(path: Path) -> FileMark:
     return FileMark(path=str(path.absolute()), sha256=None)
 
 
+def _digest_at(path: Path) -> str | None:
+    """SHA-256 of what lies at `path`; None: nothing does; "": nothing that we could have written."""
+    try:
+        descriptor = os.open(path, _OPEN)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENXIO}:  # a link, a socket
+            return ""
+        raise
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_MARKED:
+            return ""
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    finally:
+        os.close(descriptor)
+
+
 def _folder(home: Path) -> Path:
     return home / "ledger" / "intents"
 
@@ -242,14 +268,17 @@ def _locked(home: Path) -> Iterator[None]:
 
 def _read(path: Path) -> _Intent:
     try:
-        return _Intent.model_validate_json(path.read_bytes())
+        intent = _Intent.model_validate_json(path.read_bytes())
+        for item in intent.intended:
+            fields_of(item.event())
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
+    except (ValidationError, TypeError) as error:
         raise StorageError(
             f"{path}, what a killed command was about to do, is damaged",
             hint="compare `pratique list` with `pratique log show`, then move the file away",
         ) from error
+    return intent
 
 
 def _forget(path: Path) -> None:

@@ -1,5 +1,7 @@
 """The journal: an intent before the change, an event after it, and nothing lost or made up."""
 
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,10 +145,50 @@ def test_a_medium_that_was_taken_out(
     assert not unsettled(home)
 
 
-def test_a_damaged_intent_is_not_passed_over(home: Path, ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    "put",
+    [
+        os.mkfifo,
+        Path.mkdir,
+        lambda path: path.symlink_to(path.parent.parent / "pocket"),
+        lambda path: path.symlink_to(path),
+        lambda path: (path.touch(), os.truncate(path, 2**40)),
+        lambda path: path.parent.rmdir() or path.parent.write_bytes(b"x"),
+    ],
+    ids=["fifo", "folder", "link", "loop", "endless", "parent"],
+)
+def test_what_lies_on_the_medium_stops_nothing_and_claims_nothing(
+    home: Path, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put
+) -> None:
+    (tmp_path / "stick/b").mkdir(parents=True)
+    (tmp_path / "stick/pocket").write_bytes(b"x")
+    place = tmp_path / "stick/b/f"
+    journal = Journal(home, ledger)
+    mark = file_holds(place, OF_X, medium=tmp_path / "stick")
+    die_after(journal, [Change(sealed(), mark)], monkeypatch)
+    put(place)
+    assert journal.settle() == 1
+    assert recorded(home)["sealed"] == 0
+
+
+def intent(**fields: object) -> str:
+    mark = {"mark": "file", "path": "/x", "sha256": None}
+    one = {"kind": "sealed", "fields": fields, "mark": mark, "already": False}
+    return json.dumps({"schema": "pratique.intent/v1", "size": 0, "intended": [one]})
+
+
+DAMAGED = (
+    '{"schema":"pratique.intent/v1"',
+    intent(odd=1),
+    intent(bundle="x", name="n@1", key="k", by="me"),
+)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_intent_is_not_passed_over(home: Path, ledger: Ledger, text: str) -> None:
     folder = home / "ledger/intents"
     folder.mkdir()
-    (folder / "x.json").write_text('{"schema":"pratique.intent/v1"')
+    (folder / "x.json").write_text(text)
     with pytest.raises(StorageError, match="damaged"):
         Journal(home, ledger).settle()
     with pytest.raises(StorageError, match="damaged"), recording.recording(home):
