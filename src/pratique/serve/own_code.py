@@ -1,7 +1,7 @@
 """Code that a model brings runs only if somebody answers for every byte of it, here and now.
 
-Reached is what `auto_map` names in any configuration of the model, what that imports from beside it,
-and `custom_generate/`. Code of another repository is reached only where the bundle carries it, and
+Reached is what `auto_map` names in any configuration of the model or of a permitted copy, what that
+imports from beside it, and `custom_generate/`. Code of another repository is reached only where the bundle carries it, and
 then the pin of that repository counts like a file. Each of these needs an allowance, by check and
 digest, in every approval that counts *and* in the enclave's own policy, not expired in either. One
 without one, and nothing of the model is loaded: the library's class of the same name is not what was
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.admit.admitted import AdmittedBundle
-from pratique.core.bundle import MODEL, BundleSource, foreign_roots
+from pratique.core.bundle import MODEL, VARIANTS, BundleSource, foreign_roots
 from pratique.core.foreign import FOREIGN, FOREIGN_CODE, Pin, shown_path
 from pratique.core.ids import RepoId, shown
 from pratique.core.policy import Allowance, Policy
@@ -82,20 +82,29 @@ def code_reached(admitted: AdmittedBundle) -> tuple[CodeFile, ...]:
     Raises ServeError where that cannot be said: code of another repository that is not in the bundle,
     a file that is not there or cannot be read, a configuration that is not strict JSON.
     """
-    files = _Files(admitted, MODEL, admitted.model_dir)
+    found = set(_of_folder(admitted, MODEL))
+    for name in admitted.permitted_variants:  # each may be loaded in the model's place
+        found |= _of_folder(admitted, f"{VARIANTS}/{name}")
+    return tuple(sorted(found, key=lambda file: (file.path, file.digest, file.repo or "")))
+
+
+def _of_folder(admitted: AdmittedBundle, folder: str) -> set[CodeFile]:
+    """What loading the model, or one of its copies, would run."""
+    files = _Files(admitted, folder, admitted.model_dir.parent / folder)
     named = _named(files, admitted)
-    own = admitted.document.source.repo
     roots = dict.fromkeys(named.here, REMOTE_CODE)
     if roots or named.elsewhere:
         custom = (p for p in files.digests if "custom_generate" in p.split("/")[:-1])
         roots |= {p: CUSTOM_GENERATE for p in custom if p.endswith(".py") and p not in roots}
-    found = [
-        CodeFile(check, path, files.digests[path], own if named.by_own_name else None, path)
+    # Code that is looked for under the model's own name is the model's, never a copy's.
+    own = admitted.document.source.repo if named.by_own_name and folder == MODEL else None
+    found = {
+        CodeFile(check, path, files.digests[path], own, path)
         for path, check in _reached(files, roots, admitted.label).items()
-    ]
+    }
     for pin, modules in named.elsewhere.items():
-        found += _of_another(admitted, pin, modules)
-    return tuple(sorted(found, key=lambda file: file.path))
+        found.update(_of_another(admitted, pin, modules))
+    return found
 
 
 def _of_another(admitted: AdmittedBundle, pin: Pin, modules: Iterable[str]) -> Iterator[CodeFile]:

@@ -26,12 +26,13 @@ def digest(data: bytes) -> str:
 def bundle(tmp_path):
     """Return what stands for an admitted bundle with these files."""
 
-    def make(files, *allowances, approvals=1, foreign=()):
+    def make(files, *allowances, approvals=1, foreign=(), variants=()):
         listed = []
         payload = tmp_path
         for name, content in files.items():
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
-            listed_as = name if name.startswith("foreign/") else f"model/{name}"
+            elsewhere = name.startswith(("foreign/", "variants/"))
+            listed_as = name if elsewhere else f"model/{name}"
             path = payload / listed_as
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
@@ -44,6 +45,7 @@ def bundle(tmp_path):
         )
         return SimpleNamespace(
             label="a@0", model_dir=payload / "model", files=tuple(listed), approvals=(signed,) * approvals,
+            permitted_variants=variants,
             document=SimpleNamespace(
                 source=SimpleNamespace(repo="a/b", commit="0" * 40),
                 foreign=tuple(ForeignRepository(repo=p.repo, commit=p.commit) for p in foreign),
@@ -180,6 +182,48 @@ def test_without_an_approval_nothing_is_allowed(bundle):
     code = (CodeFile("remote-code", "modeling_a.py", digest(CODE)),)
     with pytest.raises(ApprovalNeeded):
         require_allowed(code, admitted, policy=policy(allowance(CODE)), today=TODAY)
+
+
+# --- copies, each of which may be loaded in the model's place --------------------------------------
+
+OTHER = b"class A: other = True\n"
+WITH_COPY = {
+    **FILES,
+    "variants/int8/config.json": AUTO,
+    "variants/int8/modeling_a.py": OTHER,
+}
+
+
+@pytest.mark.parametrize("side", ["policy", "approval"])
+def test_code_of_a_copy_needs_its_own_allowance(bundle, side):
+    both, one = (allowance(CODE), allowance(OTHER)), (allowance(CODE),)
+    late = (allowance(CODE), allowance(OTHER, expires=date(2029, 12, 31)))
+    for fewer in (one, late):
+        admitted = bundle(WITH_COPY, *(fewer if side == "approval" else both), variants=("int8",))
+        rules = policy(*(fewer if side == "policy" else both))
+        with pytest.raises(ApprovalNeeded, match="modeling_a"):
+            require_allowed(code_reached(admitted), admitted, policy=rules, today=TODAY)
+    admitted = bundle(WITH_COPY, *both, variants=("int8",))
+    require_allowed(code_reached(admitted), admitted, policy=policy(*both), today=TODAY)
+
+
+def test_a_copy_that_may_not_be_loaded_needs_none(bundle):
+    assert [file.digest for file in code_reached(bundle(WITH_COPY))] == [digest(CODE)]
+
+
+def test_a_copy_with_the_code_of_the_model_needs_no_more(bundle):
+    files = {**WITH_COPY, "variants/int8/modeling_a.py": CODE}
+    assert len(code_reached(bundle(files, variants=("int8",)))) == 1
+
+
+def test_a_copy_puts_nothing_under_the_models_name(bundle):
+    """What a copy finds under that name is what the model's own configuration put there."""
+    config = {"auto_map": {"AutoModel": "a/b--modeling_a.A"}}
+    files = {**WITH_COPY, "variants/int8/config.json": config}
+    admitted = bundle(files, variants=("int8",))
+    code = code_reached(admitted)
+    assert {file.digest for file in code} == {digest(CODE), digest(OTHER)}
+    assert named_code(admitted, code) == ()
 
 
 # --- code of another repository ---------------------------------------------------------------------
