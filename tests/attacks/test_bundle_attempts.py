@@ -13,6 +13,7 @@ from pratique.attest.trustfile import read_revocations, write_revocations
 from pratique.cli.main import run
 from pratique.core.policy import Allowance
 from pratique.errors import VerificationRefused
+from pratique.serve.launch import Model
 from pratique.store import content
 from tests.support.bundles import FIPS, NOW, POLICY, make_world
 from tests.support.localsigstore import Timestamper, der
@@ -118,13 +119,24 @@ def test_trust_installs_from_a_path_with_a_line_break(kit, tmp_path):
 
 def test_chunk_digests_that_admission_did_not_compare_are_never_relied_on(world, monkeypatch):
     # Under fips nobody hashes with BLAKE3, so a vetter could have signed chunk digests of other bytes.
-    world.admit(world.bundle(), policy=FIPS)
+    admitted = world.admit(world.bundle(), policy=FIPS)
+    assert any(file.chunks for file in admitted.document.files)
 
     def never(*_):
         raise AssertionError
 
     monkeypatch.setattr(content, "_chunk_digest", never)
-    assert open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+    again = open_admitted(world.home, "tiny", now=NOW, policy=POLICY)
+    for held in (admitted, again):  # what a worker is told to check
+        assert not any(file.chunks for file in Model.of(held).files)
+
+
+def test_chunk_digests_that_were_compared_are_relied_on(world):
+    for held in (
+        world.admit(world.bundle()),
+        open_admitted(world.home, "tiny", now=NOW, policy=POLICY),
+    ):
+        assert [f.path for f in Model.of(held).files if not f.chunks] == ["empty.txt"]
 
 
 def test_undoing_an_admission_is_on_the_record(world, capsys):

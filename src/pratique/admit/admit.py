@@ -121,7 +121,10 @@ def admit(
         name = document.name if naming.alias is None else naming.alias
         replaced = decide(store, document, record, name, naming.rollback, around=around)
         steps.add("record", f"admitted as {name}")
-    return admitted_bundle(name, statement, document, content, policy, replaced=replaced)
+    wanted = wanted_digests(policy)
+    return admitted_bundle(
+        name, statement, document, content, policy, wanted=wanted, replaced=replaced
+    )
 
 
 def _pass_the_gate(gate: Gate, judged: Judged, document: BundleDocument) -> None:

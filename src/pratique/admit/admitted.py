@@ -38,7 +38,8 @@ class AdmittedBundle(Proof):
     """A bundle that may be served now. Made by `admit` and `open_admitted` alone.
 
     `model_dir` is a real folder of read-only regular files in the store, to be loaded in place;
-    `files` have paths relative to the payload (`model/config.json`). `permitted_rungs` are those
+    `files` have paths relative to the payload (`model/config.json`), and chunk digests only where these
+    were held against the bytes. `permitted_rungs` are those
     that both the approvals and the policy permit, in the policy's order; `expires` is when the
     approvals cease to suffice, or None. `replaced` is what the name pointed at before this admission.
     """

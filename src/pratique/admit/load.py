@@ -58,6 +58,7 @@ def open_admitted(
         with refusing():
             document = parse_bundle_document(data)
         check_listed(document, statement.files)
+        wanted = _usable_digests(policy, record)
         with refusing():
             content = recheck_content(
                 store,
@@ -65,10 +66,11 @@ def open_admitted(
                 document.files,
                 {path: statement.files[path] for path in (DOCUMENT, SUMS)},
                 statement.bundle_id,
-                wanted=_usable_digests(policy, record),
+                wanted=wanted,
                 progress=progress,
             )
-    return admitted_bundle(name_of(store, reference, record), statement, document, content, policy)
+    name = name_of(store, reference, record)
+    return admitted_bundle(name, statement, document, content, policy, wanted=wanted)
 
 
 def check_signatures(

@@ -9,7 +9,7 @@ from pratique.admit.admitted import AdmittedBundle
 from pratique.admit.names import next_alias
 from pratique.attest.commit_proof import CommitProof
 from pratique.attest.verify import VerifiedStatement
-from pratique.core.bundle import BundleDocument, BundlePolicy
+from pratique.core.bundle import BundleDocument, BundlePolicy, SealedFile
 from pratique.core.ids import BundleId, Digest, parse_alias
 from pratique.core.policy import Policy
 from pratique.core.proof import mint
@@ -17,6 +17,7 @@ from pratique.core.recorded import Around, unrecorded
 from pratique.errors import StorageError, UnreadableInput
 from pratique.store.cas import Store
 from pratique.store.content import StoredContent, store_bytes
+from pratique.store.measure import Wanted
 from pratique.store.records import (
     AdmissionRecord,
     Alias,
@@ -118,9 +119,13 @@ def admitted_bundle(
     content: StoredContent,
     policy: Policy,
     *,
+    wanted: Wanted,
     replaced: BundleId | None = None,
 ) -> AdmittedBundle:
-    """Make the proof, from the proofs that it rests on. For `admit` and `open_admitted` alone."""
+    """Make the proof, from the proofs that it rests on. For `admit` and `open_admitted` alone.
+
+    `wanted`: the digests that were held against the bytes; no others are handed on.
+    """
     if content.bundle_id != statement.bundle_id:
         raise RuntimeError("content and statement are of different bundles")
     permitted = set(statement.rungs)
@@ -130,7 +135,7 @@ def admitted_bundle(
         name=name,
         label=document.label,
         model_dir=content.root / "model",
-        files=document.files,
+        files=document.files if wanted is Wanted.BOTH else _without_chunks(document.files),
         document=document,
         approvals=tuple(statement.approvals),
         permitted_rungs=tuple(rung for rung in policy.serve.rungs if rung in permitted),
@@ -146,6 +151,10 @@ def admitted_bundle(
         content=content,
         replaced=replaced,
     )
+
+
+def _without_chunks(files: tuple[SealedFile, ...]) -> tuple[SealedFile, ...]:
+    return tuple(file.model_copy(update={"chunks": ()}) for file in files)
 
 
 def _record_or_none(store: Store, bundle: BundleId) -> AdmissionRecord | None:
