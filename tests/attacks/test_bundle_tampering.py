@@ -382,7 +382,19 @@ def proof_that_is_not_there(value: dict[str, object]) -> None:
     value["commit_proof"] = "verified"
     source = value["source"]
     assert isinstance(source, dict)
-    source["commit"] = "ab" * 20
+    source.update(kind="hub", repo="org/tiny", commit="ab" * 20)
+
+
+def local_that_names_a_commit(value: dict[str, object]) -> None:
+    source = value["source"]
+    assert isinstance(source, dict)
+    source.update(repo="org/tiny", commit="ab" * 20)
+
+
+def hub_without_need_of_a_proof(value: dict[str, object]) -> None:
+    source = value["source"]
+    assert isinstance(source, dict)
+    source.update(kind="hub", repo="org/tiny", commit="ab" * 20)
 
 
 def unproven_hub_commit(value: dict[str, object]) -> None:
@@ -406,6 +418,8 @@ INCONSISTENT = [
     (other_verdict, "verdict"),
     (unknown_field, "verified"),
     (proof_that_is_not_there, "no commit under provenance"),
+    (local_that_names_a_commit, "as no local source does"),
+    (hub_without_need_of_a_proof, "which no hub source does"),
     (unproven_hub_commit, "no commit proof"),
 ]
 

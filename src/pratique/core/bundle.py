@@ -5,9 +5,9 @@ and the commit proof by `pratique.admit`. Paths are relative to `payload/`.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 from pydantic import (
     AfterValidator,
@@ -204,6 +204,8 @@ class BundleDocument(BaseModel):
             kept = entry.kept and by_path.get(entry.kept)
             if entry.kept and (not kept or kept.sha256 != entry.sha256):
                 raise FormatError(f"bundle.json says {entry.path} was kept, but it was not")
+        if problem := source_problem(self.source, self.commit_proof):
+            raise FormatError(f"bundle.json {problem}")
         _check_variants(self.variants, by_path)
         _check_foreign(self.foreign, by_path, self.source.repo)
         if self.vetted().digest != self.subject:
@@ -222,6 +224,42 @@ class BundleDocument(BaseModel):
         """The manifest that the gate judged: names as in the repository."""
         beside = (FileEntry(f.path, f.size, f.sha256) for f in self.aside)
         return Manifest.of((*model_manifest(self), *beside))
+
+
+class Sourced(Protocol):
+    """What says where something came from."""
+
+    @property
+    def kind(self) -> Literal["hub", "local", "hf-cache"]:
+        """Which kind of source."""
+        ...
+
+    @property
+    def repo(self) -> str | None:
+        """ORG/NAME."""
+        ...
+
+    @property
+    def commit(self) -> str | None:
+        """What `repo` was at."""
+        ...
+
+
+_PROOFS: Final[Mapping[str, frozenset[str]]] = {
+    "hub": frozenset({"verified", "none"}),
+    "hf-cache": frozenset({"verified", "not-applicable"}),
+    "local": frozenset({"not-applicable"}),
+}
+
+
+def source_problem(source: Sourced, proof: str) -> str:
+    """Say what no source of this kind says, or "": a policy asks each kind for another proof."""
+    if proof not in _PROOFS[source.kind]:
+        return f"says of its commit proof {proof!r}, which no {source.kind} source does"
+    named = (source.repo is not None, source.commit is not None)
+    if named != ((False, False) if source.kind == "local" else (True, True)):
+        return f"names a repository and commit as no {source.kind} source does"
+    return ""
 
 
 def _check_variants(variants: Iterable[Variant], paths: Collection[str]) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from pratique.core.bundle import source_problem
 from pratique.core.foreign import FOREIGN, MAX_FOREIGN, Pin, parse_label
 from pratique.core.ids import (
     CommitSha,
@@ -201,6 +202,8 @@ def _snapshot(
     manifest: Manifest,
     foreign: tuple[ForeignCode, ...],
 ) -> Snapshot:
+    if problem := source_problem(document, document.proof):
+        raise FormatError(f"{DOCUMENT} {problem}", hint="fetch the snapshot again")
     return Snapshot(
         name=parse_alias(document.name),
         source=Source(

@@ -63,6 +63,19 @@ def test_reads_what_it_writes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "proof"),
+    [
+        ("hub", "verified"), ("hub", "none"), ("hf-cache", "verified"),
+        ("hf-cache", "not-applicable"),
+    ],
+)  # fmt: skip
+def test_sources_with_a_commit(kind: str, proof: str) -> None:
+    source = {"kind": kind, "repo": "org/tiny", "commit": "a" * 40}
+    data = changed(lambda v: (v["source"].update(source), v.update(commit_proof=proof)))
+    assert parse_bundle_document(data).label == "tiny@aaaaaaaa"
+
+
+@pytest.mark.parametrize(
     "data",
     [
         spelt(VALUE, indent=1),
@@ -110,6 +123,16 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     "failed": lambda v: v.update(verdict="FAILED"),
     "extra key": lambda v: v.update(verified=True),
     "missing key": lambda v: v.pop("policy"),
+    "local repository": lambda v: v["source"].update(repo="org/tiny"),
+    "local commit": lambda v: v["source"].update(commit="a" * 40),
+    "local with a proof": lambda v: v.update(commit_proof="verified"),
+    "hub without a commit": lambda v: (
+        v["source"].update(kind="hub", repo="org/tiny"),
+        v.update(commit_proof="none"),
+    ),
+    "hub without a word of proof": lambda v: v["source"].update(
+        kind="hub", repo="org/tiny", commit="a" * 40
+    ),
     "bad commit": lambda v: v["source"].update(commit="main"),
     "bad repo": lambda v: v["source"].update(repo="../../x"),
     "bad time": lambda v: v.update(created="yesterday"),

@@ -83,6 +83,8 @@ def test_something_beside_the_model_is_refused(snapshot: Path) -> None:
         {"files": [{"path": "../x", "size": 1, "sha256": "0" * 64}]},
         {"files": [{"path": "x", "size": -1, "sha256": "0" * 64}]},
         {"files": [{"path": "x", "size": 1, "sha256": "0"}]}, {"files": "x"},
+        {"proof": "not-applicable"}, {"kind": "local"}, {"kind": "local", "proof": "not-applicable"},
+        {"repo": None}, {"commit": None}, {"kind": "hf-cache", "proof": "none"},
     ],
 )  # fmt: skip
 def test_a_malformed_document_is_refused(snapshot: Path, change: dict[str, object]) -> None:
