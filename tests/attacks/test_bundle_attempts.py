@@ -1,5 +1,6 @@
 """What somebody tried who had built none of it: with one key, in haste, or as the store's own user."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -12,10 +13,11 @@ from pratique.attest.revoking import lifted, revocation
 from pratique.attest.trustfile import read_revocations, write_revocations
 from pratique.cli.main import run
 from pratique.core.policy import Allowance
-from pratique.errors import VerificationRefused
+from pratique.errors import UnreadableInput, VerificationRefused
+from pratique.flows.approve import Terms, attach, vet_for_approval
 from pratique.serve.launch import Model
 from pratique.store import content
-from tests.support.bundles import FIPS, NOW, POLICY, make_world
+from tests.support.bundles import FIPS, NOW, POLICY, OpenGate, make_world
 from tests.support.localsigstore import Timestamper, der
 from tests.support.trustkit import Kit, digest, disk_without_waiting
 
@@ -137,6 +139,40 @@ def test_chunk_digests_that_were_compared_are_relied_on(world):
         open_admitted(world.home, "tiny", now=NOW, policy=POLICY),
     ):
         assert [f.path for f in Model.of(held).files if not f.chunks] == ["empty.txt"]
+
+
+class Meanwhile(OpenGate):
+    """A gate during whose work somebody writes to the medium."""
+
+    def judge(self, candidate, stage):
+        (candidate.root / "config.json").write_bytes(b'{"model_type": "other"}\n')
+        return super().judge(candidate, stage)
+
+
+def test_a_medium_that_changes_while_it_is_judged_is_refused_and_not_approved(world):
+    bundle = world.sealed()
+    terms = Terms(policy=POLICY, reason="looked at it", now=NOW)
+    with pytest.raises(VerificationRefused, match="changed while it was judged"):
+        vet_for_approval(bundle, terms, Meanwhile(), on_verdict=lambda _: None)
+
+
+def test_a_signature_is_not_put_where_a_link_on_the_medium_leads(world, tmp_path):
+    bundle = world.sealed()
+    (bundle / "signatures").rename(tmp_path / "private")
+    (bundle / "signatures").symlink_to(tmp_path / "private")
+    with pytest.raises(UnreadableInput):
+        attach(bundle, b"{}")
+    assert [p.name for p in (tmp_path / "private").iterdir()] == ["vetter.sig"]
+
+
+def test_what_lies_beside_the_signatures_does_not_stop_one_being_put_there(world):
+    bundle = world.sealed()
+    os.mkfifo(bundle / "signatures/approver.sig")
+    with (bundle / "signatures/endless").open("wb") as file:
+        file.truncate(2**40)
+    made = attach(bundle, b"{}")
+    assert made.read_bytes() == b"{}"
+    assert attach(bundle, b"{}") == made
 
 
 def test_undoing_an_admission_is_on_the_record(world, capsys):

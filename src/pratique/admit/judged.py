@@ -19,8 +19,9 @@ from pratique.core.bundle import (
 )
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Verdict
-from pratique.core.ids import Digest
+from pratique.core.ids import Digest, shown
 from pratique.core.manifest import Manifest
+from pratique.errors import VerificationRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,16 @@ class Judged:
     foreign: dict[str, Digest] = field(default_factory=dict)
 
     def refuse_other(self, verdict: Verdict) -> None:
-        """Raise RuntimeError if the verdict speaks of other files."""
+        """Raise if the verdict speaks of other files: RuntimeError where nobody else can write."""
         subject = verdict.subject
-        if subject.digest != self.files.digest or dict(subject.foreign) != self.foreign:
+        if subject.digest == self.files.digest and dict(subject.foreign) == self.foreign:
+            return
+        if self.candidate.measured is not None:
             raise RuntimeError("the gate judged other files than the bundle's")
+        raise VerificationRefused(
+            f"{shown(subject.name)} changed while it was judged",
+            hint="something writes to the bundle: stop it, and begin again",
+        )
 
 
 def to_judge(document: BundleDocument, payload: Path, *, ours: bool) -> Iterator[Judged]:

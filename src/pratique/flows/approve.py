@@ -4,6 +4,8 @@ What is signed names the bundle id, the policy, every allowance that the verdict
 and variants that may run, scope, reason and expiry. Nobody approves an allowance of their own.
 """
 
+import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -135,16 +137,32 @@ def attach(bundle: Path, signature: bytes, *, around: Around[Attaching] = unreco
     """Put an approver's signature file into a bundle under the next free name, in one step."""
     folder = bundle / SIGNATURES
     with disk.storing(str(folder)):
-        if not folder.is_dir():
+        if folder.is_symlink() or not folder.is_dir():
             raise UnreadableInput(f"{bundle} is not a bundle", hint="give the path of a .bundle")
         present = {entry.name: entry for entry in folder.iterdir()}
         for entry in present.values():
-            if entry.is_file() and entry.read_bytes() == signature:
+            if _holds(entry, signature):
                 return entry
         target = folder / signature_name(Role.APPROVER, list(present))
     with around(Attaching(target, signature, bundle)), disk.storing(str(folder)):
         disk.replace_file(target, signature)
     return target
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    """Whether this is a regular file of just these bytes; of a longer one no more is read."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
+            return False
+        with os.fdopen(descriptor, "rb", closefd=False) as opened:
+            return opened.read(len(data) + 1) == data
+    finally:
+        os.close(descriptor)
 
 
 def refuse_own_allowances(approval: Approval, signer: Signer | SignsStatements, home: Path) -> None:

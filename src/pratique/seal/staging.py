@@ -28,7 +28,10 @@ def staging_for(target: Path) -> Iterator[Path]:
     with disk.storing(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(folder)
-        disk.make_folder(folder)
+        try:
+            disk.make_folder(folder)
+        except FileExistsError as error:  # made since it was looked for
+            raise _taken(folder) from error
     with _held(folder):
         try:
             yield folder
@@ -105,8 +108,12 @@ def _held(folder: Path) -> Iterator[None]:
         try:
             stack.enter_context(disk.opened_lock(folder, wait=False))
         except OSError as error:
-            raise SealError(
-                f"another process is sealing into {folder.name}",
-                hint="wait for it to end, or give another place with -o",
-            ) from error
+            raise _taken(folder) from error
         yield
+
+
+def _taken(folder: Path) -> SealError:
+    return SealError(
+        f"another process is sealing into {folder.name}",
+        hint="wait for it to end, or give another place with -o",
+    )

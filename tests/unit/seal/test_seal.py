@@ -13,6 +13,7 @@ from pratique.errors import SealError
 from pratique.flows.sealing import unneeded
 from pratique.formats.bundle import parse_bundle_document
 from pratique.seal import seal as sealing_module
+from pratique.seal import staging
 from pratique.seal.seal import SealedBundle, recompute, seal
 from pratique.seal.staging import staging_for
 from pratique.store.quarantine import hash_tree
@@ -152,6 +153,16 @@ def test_what_a_killed_process_left_is_removed(world: World, model: Path, tmp_pa
     bundle = sealed(world, model, tmp_path / "tiny.bundle")
     assert not left.exists()
     assert not (bundle.path / "payload/half").exists()
+
+
+def test_two_that_begin_in_the_same_moment_are_refused_by_name(
+    world: World, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / ".tiny.bundle.sealing"
+    monkeypatch.setattr(staging, "_clear", lambda _: other.mkdir())
+    with pytest.raises(SealError, match="another process"):
+        sealed(world, model, tmp_path / "tiny.bundle")
+    assert other.is_dir()
 
 
 def test_two_at_once_are_refused(world: World, model: Path, tmp_path: Path) -> None:
