@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.admit.commit import prove_commit, prove_files
+from pratique.admit.copies import check_copies
 from pratique.admit.shape import read_signed, refusing
 from pratique.attest.commit_proof import CommitProof
 from pratique.core.bundle import (
@@ -76,6 +77,7 @@ def check_document(
                 f"the chunk digests of {shown(file.path)} are not those of its bytes",
                 hint=_SEAL_AGAIN,
             )
+    check_copies(root, document, signed)
     return document
 
 

@@ -33,8 +33,10 @@ from pratique.core.ids import (
     parse_git_id,
     parse_relpath,
     parse_repo_id,
+    shown,
 )
 from pratique.core.manifest import FileEntry, Manifest
+from pratique.core.variants import STATEMENT, is_top_weights
 from pratique.errors import FormatError
 
 SCHEMA: Final = "pratique.bundle/v1"
@@ -48,6 +50,7 @@ MODEL: Final = "model"
 PROVENANCE: Final = "provenance"
 EVIDENCE: Final = "evidence"
 VARIANTS: Final = "variants"
+CONFIG: Final = "config.json"
 FOREIGN_PROVENANCE: Final = f"{PROVENANCE}/{FOREIGN}"
 VETTER_SIGNATURE: Final = "vetter.sig"
 SUFFIX: Final = ".bundle"
@@ -206,7 +209,7 @@ class BundleDocument(BaseModel):
                 raise FormatError(f"bundle.json says {entry.path} was kept, but it was not")
         if problem := source_problem(self.source, self.commit_proof):
             raise FormatError(f"bundle.json {problem}")
-        _check_variants(self.variants, by_path)
+        _check_variants(self.variants, {path: file.sha256 for path, file in by_path.items()})
         _check_foreign(self.foreign, by_path, self.source.repo)
         if self.vetted().digest != self.subject:
             raise FormatError("bundle.json lists other files than the gate vetted")
@@ -262,19 +265,36 @@ def source_problem(source: Sourced, proof: str) -> str:
     return ""
 
 
-def _check_variants(variants: Iterable[Variant], paths: Collection[str]) -> None:
-    """Every variant is named once and has its statement; nothing else lies below `variants/`."""
+def _check_variants(variants: Iterable[Variant], digests: Mapping[RelPath, Digest]) -> None:
+    """Every variant is named once and has its statement; nothing else lies below `variants/`.
+
+    What a variant may have of its own are weights and config.json: the rest is the model's, which is
+    what the commit proof speaks of.
+    """
     names = [variant.name for variant in variants]
     if len(set(names)) != len(names):
         raise FormatError("bundle.json lists a variant twice")
+    shared = _shared(digests, f"{MODEL}/")
     for variant in variants:
-        if variant.statement not in paths:
+        if variant.statement not in digests:
             raise FormatError(f"variant {variant.name} has no conversion statement")
-        if not variant.statement.startswith(f"{VARIANTS}/{variant.name}/"):
+        folder = f"{VARIANTS}/{variant.name}/"
+        if variant.statement != f"{folder}{STATEMENT}":
             raise FormatError(f"the statement of variant {variant.name} lies elsewhere")
-    for path in paths:
+        found = _shared(digests, folder, STATEMENT)
+        if other := sorted(dict(shared.items() ^ found.items())):
+            raise FormatError(
+                f"variant {variant.name} does not share the model's {shown(other[0])}"
+            )
+    for path in digests:
         if path.startswith(f"{VARIANTS}/") and path.split("/")[1] not in names:
             raise FormatError(f"{path} belongs to no variant that bundle.json lists")
+
+
+def _shared(digests: Mapping[RelPath, Digest], folder: str, *own: str) -> dict[str, Digest]:
+    """The files below `folder` that a model and its variants have in common."""
+    inside = {p.removeprefix(folder): d for p, d in digests.items() if p.startswith(folder)}
+    return {p: d for p, d in inside.items() if p not in {CONFIG, *own} and not is_top_weights(p)}
 
 
 def _check_foreign(
