@@ -40,7 +40,7 @@ from pratique.store.quarantine import open_snapshot
 DEFAULT_CONTEXT: Final = 1024
 DEFAULT_ROWS: Final = 4
 _JOB: Final = "pratique.jobs.calibrate"
-_OWN_CODE: Final = frozenset({"remote-code", "custom-generate"})
+_OWN_CODE: Final = frozenset({"remote-code", "custom-generate", "foreign-code"})
 _SECONDS: Final = 1800.0
 
 
