@@ -42,7 +42,10 @@ def new(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Write PREFIX.key (private, mode 0600) and PREFIX.pub. Overwrites nothing."""
+    """Write PREFIX.key (private, mode 0600) and PREFIX.pub. Overwrites nothing.
+
+    Example:  pratique keys new ann --encrypt
+    """
     from pratique.attest.keys import generate_key
 
     password = None
@@ -65,7 +68,10 @@ def new(
 @click.argument("public", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_id(public: Path, *, as_json: bool) -> None:
-    """Print the id of a public key, as trust roots and signatures name it."""
+    """Print the id of a public key, as trust roots and signatures name it.
+
+    Example:  pratique keys id ann.pub
+    """
     from pratique.attest.keys import key_id_of, parse_public_key, public_pem
 
     try:

@@ -18,7 +18,10 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @pass_context
 def check(context: Context, policy: str, *, as_json: bool) -> None:
-    """Read POLICY (a name or a .toml file); errors come with line numbers (exit code 3)."""
+    """Read POLICY (a name or a .toml file); errors come with line numbers (exit code 3).
+
+    Example:  pratique policy check team.toml
+    """
     from datetime import UTC, datetime
 
     from pratique.errors import PolicyError
@@ -55,7 +58,10 @@ def check(context: Context, policy: str, *, as_json: bool) -> None:
 
 @command.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of policy files, for editors."""
+    """Print the JSON Schema of policy files, for editors.
+
+    Example:  pratique policy schema > policy.schema.json
+    """
     from pratique.formats.policy import policy_schema
 
     click.echo(json.dumps(policy_schema(), indent=2))
@@ -64,7 +70,10 @@ def schema() -> None:
 @command.command("explain")
 @click.argument("check_id", metavar="CHECK")
 def explain(check_id: str) -> None:
-    """Print the documentation of one check: what, why, examples, how to fix or allow."""
+    """Print the documentation of one check: what, why, examples, how to fix or allow.
+
+    Example:  pratique policy explain remote-code
+    """
     from pratique.errors import UsageError
 
     sections = _sections()

@@ -73,7 +73,7 @@ def init(
 ) -> None:
     """Make a trust root in DIR, for one person or for a team.
 
-    One person: `pratique trust init --solo trust --key me.key`
+    Example:  pratique trust init --solo trust --key me.key
 
     A team: `pratique trust init --team trust --vetter ann.pub --approver bea.pub --admin bea.pub
     --key bea.key`
@@ -130,7 +130,10 @@ def sign(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Add your signature to what still lacks it, and date the set once it is complete."""
+    """Add your signature to what still lacks it, and date the set once it is complete.
+
+    Example:  pratique trust sign trust --key cy.key
+    """
     from pratique.attest.repository import Repository
 
     signers = load_signers(keys, password_file)
@@ -164,7 +167,10 @@ def rotate(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Name the administrators anew. Takes the old threshold's signatures and the new one's."""
+    """Name the administrators anew. Takes the old threshold's signatures and the new one's.
+
+    Example:  pratique trust rotate trust --admin cy.pub --admin dan.pub --key bea.key --key cy.key
+    """
     from pratique.attest import people
     from pratique.attest.admins import Admins
     from pratique.attest.repository import Repository
@@ -188,7 +194,10 @@ def rotate(
 @JSON_OPTION
 @pass_context
 def export(ctx: Context, directory: Path, to: Path, *, as_json: bool) -> None:
-    """Copy the complete set at DIR to a medium."""
+    """Copy the complete set at DIR to a medium.
+
+    Example:  pratique trust export trust /media/stick
+    """
     from pratique.attest.repository import Repository
 
     Repository(directory).export(to)
@@ -201,7 +210,10 @@ def export(ctx: Context, directory: Path, to: Path, *, as_json: bool) -> None:
 @JSON_OPTION
 @pass_context
 def install(ctx: Context, directory: Path, *, fingerprint: str | None, as_json: bool) -> None:
-    """Pin the root the first time, by a fingerprint read aloud; later, update to a newer set."""
+    """Pin the root the first time, by a fingerprint read aloud; later, update to a newer set.
+
+    Example:  pratique trust install /media/stick --fingerprint 'EIGHT WORDS'
+    """
     from pratique.attest.install import install as install_set
     from pratique.flows import recording
 
@@ -237,7 +249,10 @@ def _version(home: Path) -> int:
 @JSON_OPTION
 @pass_context
 def status(ctx: Context, directory: Path | None, *, as_json: bool) -> None:
-    """Show the installed trust, or the set at DIR: who may sign, how old, what is missing."""
+    """Show the installed trust, or the set at DIR: who may sign, how old, what is missing.
+
+    Example:  pratique trust status trust
+    """
     from pratique.attest.install import installed_trust
     from pratique.attest.repository import Repository
 

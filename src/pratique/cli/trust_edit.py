@@ -68,7 +68,10 @@ def add(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Let somebody sign, set a threshold, or put a file (policy, CA, CRL) into the set."""
+    """Let somebody sign, set a threshold, or put a file (policy, CA, CRL) into the set.
+
+    Example:  pratique trust add trust --approver dan.pub --threshold approver=2 --key bea.key
+    """
     from pratique.attest import people
     from pratique.attest.trustfile import Person, read_trust, write_trust
     from pratique.attest.values import Role
@@ -120,7 +123,10 @@ def remove(
     password_file: Path | None,
     as_json: bool,
 ) -> None:
-    """Take a person (or one of their roles) or a file out. Old signatures lose their force."""
+    """Take a person (or one of their roles) or a file out. Old signatures lose their force.
+
+    Example:  pratique trust remove trust --person ann --role vetter --key bea.key
+    """
     from pratique.attest import people
     from pratique.attest.trustfile import read_trust, write_trust
     from pratique.attest.values import Role
@@ -175,6 +181,8 @@ def revoke(
     """Revoke a bundle, key, identity or model (by SHA-256) in the set at DIR.
 
     Inside the enclave `pratique revoke` stops something at once and needs no key.
+
+    Example:  pratique trust revoke trust key KEY-ID --reason 'stolen laptop' --key bea.key
     """
     from pratique.attest.repository import Repository
     from pratique.attest.revoking import lifted, revocation, with_revocation

@@ -87,12 +87,21 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("verb", [v for v in VERBS if cli.get_command(click.Context(cli), v)])
-def test_help_teaches(verb: str) -> None:
-    command = cli.get_command(click.Context(cli), verb)
-    assert command is not None
-    assert command.help, f"{verb} has no help"
-    assert "Example:" in (command.epilog or "") + command.help, f"{verb} --help shows no example"
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Every verb and every command below one, by what a person types."""
+    for verb in VERBS:
+        command = cli.get_command(click.Context(cli), verb)
+        if command is not None:
+            yield verb, command
+        if isinstance(command, click.Group):
+            yield from ((f"{verb} {name}", below) for name, below in command.commands.items())
+
+
+@pytest.mark.parametrize(("typed", "command"), [*commands()])
+def test_help_teaches(typed: str, command: click.Command) -> None:
+    assert command.help, f"{typed} has no help"
+    taught = f"{command.epilog} {command.help}"
+    assert re.search(rf"Example:  pratique {typed}\b", taught), f"{typed} --help shows no example"
 
 
 def test_exit_codes_are_documented() -> None:
