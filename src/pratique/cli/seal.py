@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pratique.cli.bundle_place import BUNDLE_PLACE, BUNDLE_PLACE_HELP
 from pratique.cli.context import Context, pass_context, print_json
 from pratique.cli.signing import Signing, signing_options
 from pratique.core.variants import VARIANT_NAMES
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("snapshot", type=_PATH)
 @click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
 @signing_options
-@click.option("-o", "--output", type=_PATH, help="The bundle, or a folder for it [.].")
+@click.option("-o", "--output", type=BUNDLE_PLACE, help=BUNDLE_PLACE_HELP)
 @click.option(
     "--variant",
     "variants",

@@ -323,7 +323,8 @@ def _folder(output: Path | None) -> Path:
 
 
 def _is_folder(output: Path) -> bool:
-    return output.is_dir() and output.suffix != SUFFIX
+    """A bundle is none, whatever it is called: nothing is put into one."""
+    return output.is_dir() and output.suffix != SUFFIX and not (output / PAYLOAD).exists()
 
 
 def _target(output: Path | None, snapshot: Snapshot) -> Path:
