@@ -134,3 +134,34 @@ def test_usage(shell: Shell, arguments: tuple[str, ...], code: int) -> None:
 def test_revoking_what_never_came(shell: Shell) -> None:
     assert shell.ok("revoke", "ab" * 32, "--reason", "leaked") == "ab" * 32
     assert shell.ok("revoke", "--identity", "mallory@example.org", "--reason", "left")
+
+
+def test_a_folder_for_bundles_is_made_and_a_bundle_is_never_one(
+    shell: Shell, world: World, tmp_path: Path
+) -> None:
+    model = write_model(world.root / "m/tiny", seed=1)
+    key = world.root / "vera.key"
+    made = Path(shell.ok("seal", model, "--key", key, "-o", f"{tmp_path}/new/folder/"))
+    assert made.parent == tmp_path / "new/folder"
+    assert made.suffix == ".bundle"
+    named = tmp_path / "named"
+    assert shell.ok("seal", model, "--key", key, "-o", named) == str(named)
+    before = sorted(named.rglob("*"))
+    for spelling in (str(named), f"{named}/"):
+        code, _, err = shell("seal", model, "--key", key, "-o", spelling)
+        assert code == 6, err
+        assert "not overwritten" in err
+    assert sorted(named.rglob("*")) == before
+    (tmp_path / "file").write_text("")
+    code, _, err = shell("seal", model, "--key", key, "-o", f"{tmp_path}/file/")
+    assert code == 7, err
+
+
+def test_piped_rows_are_whole(shell: Shell, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    bundle = sealed(shell, world, 1, "1700000000")
+    shell.ok("admit", bundle)
+    shown = json.loads(shell.ok("show", "tiny", "--json"))
+    assert shown["bundle_id"] in shell.ok("show", "tiny")
+    shell.ok("revoke", "tiny", "--reason", "a reason that is much too long for one column " * 3)
+    assert len(shell.ok("list").splitlines()) == 2

@@ -8,7 +8,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +16,8 @@ from pratique.errors import StorageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_UNBROKEN: Final = 10_000
 
 
 def default_home() -> Path:
@@ -49,14 +51,16 @@ class Context:
         """Messages and progress bars: stderr. Highlights nothing by itself."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False)
+        return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
     @property
     def out(self) -> "Console":
-        """Tables for people: stdout."""
+        """Tables for people: stdout. Piped, a row is one line and no digest is broken in two."""
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        piped = not sys.stdout.isatty()
+        width = _UNBROKEN if piped and "COLUMNS" not in os.environ else None
+        return Console(highlight=False, soft_wrap=piped, width=width)
 
 
 pass_context = click.make_pass_decorator(Context, ensure=True)

@@ -121,9 +121,11 @@ def _print(context: Context, planned: "LoadPlan") -> None:
         )
         if any(_costs(report).get(part, 0) >= MIB for report in reports)
     ]
-    table = Table("", "rung", "device", "basis", box=None, pad_edge=False)
+    table = Table("", box=None, pad_edge=False)
+    for name in ("rung", "device", "basis"):
+        table.add_column(name, no_wrap=True, min_width=len("variant:int8") if name == "rung" else 0)
     for part in (*parts, "MiB needed", "MiB usable"):
-        table.add_column(part, justify="right")
+        table.add_column(part, justify="right", overflow="fold")
     for report in reports:
         costs = _costs(report)
         table.add_row(
