@@ -61,7 +61,7 @@ _UNLOADED: Final = {
     Role.DOCUMENT: "documentation",
     Role.IMAGE: "a picture",
     Role.MEDIA: "sound or film",
-    Role.CODE: "code that no configuration names",
+    Role.CODE: "code",
     Role.SCRIPT: "a script that nothing loads",
     Role.NOTEBOOK: "a notebook",
     Role.DATA: "data that no loader reads",
@@ -105,7 +105,9 @@ def _content(repo: Repo, entry: Entry) -> Iterator[Finding]:
     else:
         if entry.role in _UNLOADED or entry.role is Role.UNKNOWN:
             what = _UNLOADED.get(entry.role, "text that nothing loads")
-            yield note(CHECK.id, entry.path, f"is {what}")
+            # Which code is reached is not this check's to know: those that follow references say so.
+            also = "; another finding says so where a configuration reaches it"
+            yield note(CHECK.id, entry.path, f"is {what}{also if entry.role is Role.CODE else ''}")
 
 
 def _unknown(entry: Entry, message: str) -> Finding:
