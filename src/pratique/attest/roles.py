@@ -79,7 +79,8 @@ def _holders(signers: Sequence[SignedBy], trust: TrustRoot) -> None:
         if rule is None or signer.person not in rule.holders:
             raise VerificationRefused(
                 f"{signer.file}: {signer.person} does not hold the role {signer.role}",
-                hint="have somebody sign who holds it; `pratique trust status` says who",
+                hint=f"take signatures/{signer.file} out of the bundle, or have the role given to them; "
+                "`pratique trust status` says who holds which",
             )
 
 

@@ -14,6 +14,7 @@ from pratique.errors import UsageError
 
 if TYPE_CHECKING:
     from pratique.attest.values import Approval
+    from pratique.core.policy import Allowance
     from pratique.flows.approve import Terms
 
 _PATH = click.Path(path_type=Path)
@@ -129,6 +130,12 @@ def _terms(
     )
 
 
+def _accepted(allowance: "Allowance") -> str:
+    """Which exception: of what, so that the approver sees what they answer for, and who wrote it."""
+    what = allowance.foreign or f"{allowance.digest[:16]} {allowance.path or ''}".rstrip()
+    return f"{allowance.check} {what}: {allowance.answer}"
+
+
 def _show(context: Context, approval: "Approval") -> None:
     """Say what is about to be signed."""
     from rich.markup import escape
@@ -144,7 +151,7 @@ def _show(context: Context, approval: "Approval") -> None:
         ("where", f"enclave {approval.scope.enclave}, use {approval.scope.use}"),
         ("rungs", ", ".join(approval.rungs)),
         *(("variant", f"{name} ({NOT_PROVED})") for name in approval.variants),
-        *(("accepts", f"{a.check}: {a.reason} ({a.owner})") for a in approval.allowances),
+        *(("accepts", _accepted(a)) for a in approval.allowances),
     ]
     for name, value in rows:
         context.err.print(f"  {name:8} {escape(plain(value))}")

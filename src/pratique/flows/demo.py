@@ -358,7 +358,8 @@ def _argv(command: Sequence[str]) -> list[str]:
 def _typed(command: Sequence[str]) -> str:
     """What a person would type, paths cut to their last part."""
     return "pratique " + " ".join(
-        Path(word).name if "/" in word and word[0] == "/" else word for word in command
+        Path(word).name if "/" in word and word[0] == "/" else f"'{word}'" if " " in word else word
+        for word in command
     )
 
 
