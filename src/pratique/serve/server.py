@@ -13,6 +13,7 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from pratique.core.ids import shown
 from pratique.core.load import Limits
-from pratique.errors import PratiqueError, ServeError, UsageError
+from pratique.errors import PratiqueError, ServeError, UnreadableInput, UsageError
 from pratique.serve.gateway.access import Callers, Key
 from pratique.serve.gateway.app import Gateway, Settings
 from pratique.serve.gateway.errors import note_bug
@@ -71,6 +72,7 @@ def bind(listen: Listen, keys: tuple[Key, ...]) -> socket.socket:
             f"{listen.host} can be reached from other machines, and there are no API keys",
             hint="give --keys FILE (make one with --new-key), or listen on 127.0.0.1",
         )
+    _check_tls(listen)
     if listen.unix is not None:
         return _bind_unix(listen.unix, listen.unix_group)
     family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
@@ -88,6 +90,22 @@ def bind(listen: Listen, keys: tuple[Key, ...]) -> socket.socket:
             hint="give another --port (0 takes a free one), or stop the other server",
         ) from error
     return sock
+
+
+def _check_tls(listen: Listen) -> None:
+    """Before a model is loaded: a certificate or key that cannot be used."""
+    if listen.certificate is None or listen.private_key is None:
+        return
+    try:
+        # Without a password: nobody is there to type one when the service starts.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            listen.certificate, listen.private_key, password=b""
+        )
+    except OSError as error:
+        raise UnreadableInput(
+            f"cannot use {listen.certificate} with {listen.private_key} for TLS",
+            hint="give PEM files that belong together; the key without a password",
+        ) from error
 
 
 def _bind_unix(path: Path, group: str | None) -> socket.socket:

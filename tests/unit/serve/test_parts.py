@@ -4,10 +4,11 @@ import grp
 import os
 import socket
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from pratique.errors import ServeError, UsageError
+from pratique.errors import ServeError, UnreadableInput, UsageError
 from pratique.redact import redact
 from pratique.serve.gateway.access import Key
 from pratique.serve.gateway.app import Settings
@@ -157,3 +158,16 @@ def test_text_is_redacted_whole_before_it_is_written(tmp_path):
 def test_tcp_is_named_so_that_answers_do_not_wait_for_acknowledgements():
     with bind(Listen(port=0), ()) as sock:
         assert sock.proto == socket.IPPROTO_TCP
+
+
+def test_a_certificate_that_cannot_be_used_is_said_before_a_model_is_loaded(
+    tmp_path: Path,
+) -> None:
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    listen = Listen(port=0, certificate=certificate, private_key=key)
+    with pytest.raises(UnreadableInput, match="for TLS"):
+        bind(listen, ())
+    certificate.write_text("no certificate")
+    key.write_text("no key")
+    with pytest.raises(UnreadableInput, match="for TLS"):
+        bind(listen, ())
