@@ -155,7 +155,7 @@ def _config(model_dir: Path) -> json_strict.JsonObject:
         data = (model_dir / "config.json").read_bytes()
     except OSError as error:
         raise UnreadableInput(
-            f"{model_dir.name} has no readable config.json",
+            f"{model_dir.absolute().name} has no readable config.json",
             hint="give a model directory, a snapshot's model/ or an admitted NAME",
         ) from error
     return json_strict.parse_object(data)
