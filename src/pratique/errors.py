@@ -30,10 +30,11 @@ class PratiqueError(Exception):
 
     Args:
         message: one line, what was refused and why.
-        hint: one line, what to do next.
+        hint: one line, what to do next; without one, `usual_hint` is shown.
     """
 
     exit_code: ClassVar[int] = 1
+    usual_hint: ClassVar[str] = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -45,12 +46,14 @@ class UsageError(PratiqueError):
     """The command line or an argument is off."""
 
     exit_code = 2
+    usual_hint = "see `pratique COMMAND --help`"
 
 
 class PolicyError(PratiqueError):
     """The policy cannot be read, or contradicts itself."""
 
     exit_code = 3
+    usual_hint = "run `pratique policy check FILE`; see docs/policies.md"
 
 
 class FetchError(PratiqueError):
@@ -63,6 +66,7 @@ class UnreadableInput(PratiqueError):
     """A path or file that the user named cannot be read."""
 
     exit_code = 5
+    usual_hint = "check what was given, and that it arrived whole"
 
 
 class FormatError(UnreadableInput):
@@ -79,6 +83,9 @@ class StorageError(PratiqueError):
     """The disk is full, or reading or writing failed."""
 
     exit_code = 7
+    usual_hint = (
+        "check the path, who may read and write there, and the space left; then run it again"
+    )
 
 
 class VettingRefused(PratiqueError):

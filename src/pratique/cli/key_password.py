@@ -23,8 +23,11 @@ def password_prompt(key: Path, password_file: Path | None) -> Callable[[], bytes
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_PASSWORD_BYTES).rstrip(b"\r\n")
+            password = file.read(MAX_PASSWORD_BYTES).rstrip(b"\r\n")
     except OSError as error:
         raise SealError(
             f"cannot read the password file {path}: {error.strerror}", hint="check --password-file"
         ) from error
+    if not password:
+        raise SealError(f"the password file {path} is empty", hint="check --password-file")
+    return password

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
-from pratique.errors import LedgerNotIntact, UnreadableInput
+from pratique.errors import LedgerNotIntact, UnreadableInput, UsageError
 
 if TYPE_CHECKING:
     from pratique.ledger.folder import Folder
@@ -106,6 +106,13 @@ def show(
     """
     from collections import deque
 
+    from pratique.ledger.events import KINDS
+
+    if unknown := sorted(set(kind) - set(KINDS)):
+        raise UsageError(
+            f"there is no kind of event {unknown[0]!r}",
+            hint=f"kinds are: {', '.join(sorted(KINDS))}",
+        )
     found: Iterator[Record] = (
         record for record in _records(context, ledger, first) if not kind or record.kind in kind
     )

@@ -1,5 +1,6 @@
 """The `pratique` command: finds verbs without importing them, maps every error to its exit code."""
 
+import contextlib
 import importlib
 import os
 import sys
@@ -10,7 +11,8 @@ import click
 
 from pratique import __version__
 from pratique.cli.context import Context, default_home
-from pratique.errors import LedgerNotIntact, PratiqueError, UsageError
+from pratique.cli.streams import fill_standard_streams, written
+from pratique.errors import LedgerNotIntact, PratiqueError, StorageError, UsageError
 
 # verb -> (module under pratique.cli, one line for --help, group of the help page)
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
@@ -63,6 +65,7 @@ _RECORDED: Final = frozenset(
 _JUDGES_TIME: Final = frozenset("verify admit serve generate chat hub list show".split())
 _TALKS: Final = frozenset("serve generate chat".split())
 _MAX_WHAT: Final = 500
+_MAX_MESSAGE: Final = 4000
 _UNRECORDED: Final = frozenset({UsageError.exit_code, LedgerNotIntact.exit_code})
 
 
@@ -137,7 +140,12 @@ def cli(ctx: click.Context, verbose: int, home: Path | None) -> None:
 def main(args: list[str] | None = None) -> None:
     """Run one command and exit with its code; see docs/exit-codes.md. Ours to read alone by default."""
     os.umask(0o077)
-    sys.exit(run(args))
+    fill_standard_streams()
+    try:
+        code = run(args)
+    except SystemExit as stop:  # click's way where the reader went away; 1 is the code of a bug
+        code = StorageError.exit_code if stop.code == 1 else int(stop.code or 0)
+    sys.exit(code if written() else code or StorageError.exit_code)
 
 
 def run(args: list[str] | None = None) -> int:
@@ -156,12 +164,10 @@ def run(args: list[str] | None = None) -> int:
         error.show()
         return 2
     except PratiqueError as error:
-        _say(error.message, error.hint)
+        _say(error.message, error.hint or error.usual_hint)
         return error.exit_code
     except BrokenPipeError:
-        # The reader went away (`| head`): nothing more can be said. Keep the interpreter quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 7
+        return StorageError.exit_code  # the reader went away (`| head`): nothing more can be said
     except OSError as error:
         _say(
             f"{error.strerror or 'I/O error'}: {error.filename or ''}".rstrip(": ")[:_MAX_WHAT],
@@ -212,9 +218,15 @@ def _record(context: Context, verb: str, words: list[str], error: PratiqueError)
 
 
 def _say(message: str, hint: str) -> None:
-    click.echo(f"refused: {_one_line(message)}", err=True)
-    if hint:
-        click.echo(f"   hint: {_one_line(hint)}", err=True)
+    with contextlib.suppress(OSError):  # nobody can be told; the exit code is what is left
+        click.echo(f"refused: {_one_line(_cut(message))}", err=True)
+        if hint:
+            click.echo(f"   hint: {_one_line(hint)}", err=True)
+
+
+def _cut(text: str) -> str:
+    """A message may quote an argument, and an argument may be as long as it likes."""
+    return text if len(text) <= _MAX_MESSAGE else f"{text[:_MAX_MESSAGE]}…"
 
 
 def _one_line(text: str) -> str:
