@@ -104,6 +104,14 @@ def test_help_teaches(typed: str, command: click.Command) -> None:
     assert re.search(rf"Example:  pratique {typed}\b", taught), f"{typed} --help shows no example"
 
 
+@pytest.mark.parametrize(("typed", "command"), [*commands()])
+def test_options_are_documented(typed: str, command: click.Command) -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for option in (p for p in command.params if isinstance(p, click.Option)):
+        known = [name for name in option.opts if re.search(rf"(?<![\w-]){name}(?![\w-])", pages)]
+        assert known or option.opts == ["--json"], f"no page names {typed} {option.opts}"
+
+
 def test_exit_codes_are_documented() -> None:
     from pratique import errors
 
