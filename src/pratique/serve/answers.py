@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,22 +212,49 @@ def _unsupported(field: str, why: str) -> ApiError:
 
 
 def done_already(path: Path) -> dict[int, str]:
-    """Read which items an earlier run answered; cuts off a last line that was never finished."""
+    """Read which items an earlier run answered.
+
+    Cuts off a last line that was never finished, and takes out refusals: those items are asked again,
+    and a file that said both would contradict itself.
+    """
     found: dict[int, str] = {}
     if not path.exists():
         return found
     with path.open("r+b") as file:
-        whole = 0
+        whole = refused = 0
         for line in file:
             if not line.endswith(b"\n"):
                 break
             whole += len(line)
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            refused += _is_refusal(line)
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
                 value = json.loads(line)
                 if value.get("error") is None:
                     found[int(value["line"])] = str(value["digest"])
         file.truncate(whole)
+    if refused:
+        _take_out_refusals(path)
     return found
+
+
+def _is_refusal(line: bytes) -> bool:
+    """Whether an earlier run of ours wrote that an item was refused. Other lines are left alone."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(value, dict) and value.get("error") is not None and "digest" in value
+
+
+def _take_out_refusals(path: Path) -> None:
+    """In one rename: whoever kills this finds the old file or the new one."""
+    beside = path.with_name(f".{path.name}.pratique")
+    with path.open("rb") as old, beside.open("wb") as new:
+        shutil.copymode(path, beside)
+        new.writelines(line for line in old if not _is_refusal(line))
+        new.flush()
+        os.fsync(new.fileno())
+    beside.replace(path)
 
 
 @dataclass(frozen=True, slots=True)

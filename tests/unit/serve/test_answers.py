@@ -81,7 +81,7 @@ def test_what_was_answered_is_kept_and_half_a_line_is_cut(tmp_path):
     failed = json.dumps({"line": 2, "digest": "d2", "response": None, "error": {}}) + "\n"
     path.write_text(whole + failed + "garbage\n" + '{"line": 3, "dig')
     assert done_already(path) == {1: "d1"}
-    assert path.read_text() == whole + failed + "garbage\n"
+    assert path.read_text() == whole + "garbage\n"
     assert done_already(tmp_path / "absent") == {}
 
 
@@ -140,3 +140,16 @@ def test_contradictions_are_refused_by_name_in_a_batch_too(tmp_path, more, param
     (item,) = items(tmp_path, json.dumps({**EVERYTHING, **more}))
     assert isinstance(item.request, ApiError)
     assert item.request.param == param
+
+
+def test_refusals_of_an_earlier_run_make_room_for_what_comes_now(tmp_path):
+    answered = '{"line": 1, "digest": "a", "response": {}, "error": null}\n'
+    refused = '{"line": 2, "digest": "b", "response": null, "error": {"message": "no"}}\n'
+    foreign = '["not a line of ours"]\n'
+    file = tmp_path / "answers.jsonl"
+    file.write_text(refused + answered + foreign + refused + answered[:20])
+    file.chmod(0o640)
+    assert done_already(file) == {1: "a"}
+    assert file.read_text() == answered + foreign
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["answers.jsonl"]
