@@ -68,12 +68,25 @@ def team(
                 f"a team needs at least one {role}",
                 hint=f"--{role} FILE.pub, or --solo for one person",
             )
-    return _checked(
+    trust = _checked(
         enclave=enclave,
         issued=now.replace(microsecond=0),
         people=tuple(Person(name=n, keys=tuple(k)) for n, k in keys.items()),
         roles=roles,
     )
+    _enough_people(roles[Role.VETTER], roles[Role.APPROVER])
+    return trust
+
+
+def _enough_people(vetter: RoleRule, approver: RoleRule) -> None:
+    """Nobody counts in two roles for one bundle: with too few people nothing could ever be admitted."""
+    needed, people = vetter.threshold + approver.threshold, {*vetter.holders, *approver.holders}
+    if len(people) < needed:
+        raise UsageError(
+            f"a model needs {needed} different people, and this names {len(people)}: "
+            "nobody counts as vetter and as approver of one bundle",
+            hint="name somebody else as --vetter or --approver, or --solo for one person",
+        )
 
 
 def with_holder(trust: TrustFile, role: Role, person: Person) -> TrustFile:

@@ -81,6 +81,16 @@ def test_a_team_lacks_a_role(kit, role):
         team(kit, holders={other: [("ann", kit.signer("ann").public_pem)]}, thresholds={})
 
 
+def test_too_few_people_for_a_vetter_and_another_approver(kit):
+    ann, bea = (("ann", kit.signer("ann").public_pem), ("bea", kit.signer("bea").public_pem))
+    with pytest.raises(UsageError, match="needs 2 different people, and this names 1"):
+        team(kit, holders={Role.VETTER: [ann], Role.APPROVER: [ann]}, thresholds={})
+    both = {Role.VETTER: [ann, bea], Role.APPROVER: [ann, bea]}
+    assert team(kit, holders=both, thresholds={}).roles[Role.VETTER].holders == ("ann", "bea")
+    with pytest.raises(UsageError, match="needs 3 different people, and this names 2"):
+        team(kit, holders=both, thresholds={Role.APPROVER: 2})
+
+
 def test_one_key_under_two_names(kit):
     pem = kit.signer("ann").public_pem
     holders = {Role.VETTER: [("ann", pem)], Role.APPROVER: [("bea", pem)]}
