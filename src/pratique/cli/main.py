@@ -117,7 +117,7 @@ class LazyVerbs(click.Group):
 @click.group(
     cls=LazyVerbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example:  pratique fetch ORG/NAME && pratique seal ~/.local/share/pratique/quarantine/…"
+    epilog="Example:  pratique fetch ORG/NAME && pratique seal SNAPSHOT --key me.key"
     "   Exit codes: docs/exit-codes.md",
 )
 @click.version_option(__version__, "-V", "--version", message="pratique %(version)s")
