@@ -6,6 +6,7 @@ and the commit proof by `pratique.admit`. Paths are relative to `payload/`.
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol, Self
 
@@ -60,7 +61,16 @@ _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 PathText = Annotated[RelPath, AfterValidator(parse_relpath)]
 DigestText = Annotated[Digest, AfterValidator(parse_digest)]
-Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+def _real_time(text: str) -> str:
+    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return text
+
+
+Moment = Annotated[
+    str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$"), AfterValidator(_real_time)
+]
 """UTC, to the second."""
 
 

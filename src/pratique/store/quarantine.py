@@ -292,6 +292,8 @@ def _time(text: str) -> datetime:
         raise FormatError(f"{DOCUMENT} has a malformed time: {shown(text)}") from error
     if when.tzinfo is None:
         raise FormatError(f"{DOCUMENT} has a time without a zone")
+    if not 1970 <= when.year < 9999:  # no clock said so, and not every zone could write it
+        raise FormatError(f"{DOCUMENT} has a time that cannot be: {shown(text)}")
     return when
 
 

@@ -135,6 +135,8 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], object]] = {
     ),
     "bad commit": lambda v: v["source"].update(commit="main"),
     "bad repo": lambda v: v["source"].update(repo="../../x"),
+    "no such day": lambda v: v.update(created="2026-02-30T00:00:00Z"),
+    "no such hour": lambda v: v.update(taken_at="2026-01-01T99:00:00Z"),
     "bad time": lambda v: v.update(created="yesterday"),
     "bad name": lambda v: v.update(name="../x"),
     "kept that is not there": lambda v: v["aside"].append(

@@ -83,6 +83,7 @@ def test_something_beside_the_model_is_refused(snapshot: Path) -> None:
         {"files": [{"path": "../x", "size": 1, "sha256": "0" * 64}]},
         {"files": [{"path": "x", "size": -1, "sha256": "0" * 64}]},
         {"files": [{"path": "x", "size": 1, "sha256": "0"}]}, {"files": "x"},
+        {"taken_at": "0001-01-01T00:00:00+14:00"}, {"taken_at": "9999-12-31T23:59:59-14:00"},
         {"proof": "not-applicable"}, {"kind": "local"}, {"kind": "local", "proof": "not-applicable"},
         {"repo": None}, {"commit": None}, {"kind": "hf-cache", "proof": "none"},
     ],
