@@ -106,9 +106,12 @@ def _clear(folder: Path) -> None:
 def _held(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(disk.opened_lock(folder, wait=False))
+            descriptor = stack.enter_context(disk.opened_lock(folder, wait=False))
+            same = os.path.samestat(os.fstat(descriptor), folder.lstat())
         except OSError as error:
             raise _taken(folder) from error
+        if not same:  # removed and made anew by another, between its making and its locking
+            raise _taken(folder)
         yield
 
 

@@ -129,14 +129,16 @@ def _make_removable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def opened_lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
+def opened_lock(folder: Path, *, wait: bool = True) -> Iterator[int]:
     """Hold `folder` for ourselves while inside: the lock goes with the process, however it ends.
+
+    Yields its descriptor: the name may lead elsewhere by then.
 
     Raises BlockingIOError if somebody has it and we do not `wait`.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -1,5 +1,6 @@
 """Sealing: byte for byte, reproducible, whole or not there."""
 
+import fcntl
 import json
 import shutil
 from pathlib import Path
@@ -163,6 +164,25 @@ def test_two_that_begin_in_the_same_moment_are_refused_by_name(
     with pytest.raises(SealError, match="another process"):
         sealed(world, model, tmp_path / "tiny.bundle")
     assert other.is_dir()
+
+
+def test_a_folder_that_another_made_anew_is_not_taken_for_ours(
+    world: World, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / ".tiny.bundle.sealing"
+    lock = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        if folder.is_dir():
+            folder.rename(tmp_path / ".ours")
+            folder.mkdir()
+            (folder / "theirs").touch()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(SealError, match="another process"):
+        sealed(world, model, tmp_path / "tiny.bundle")
+    assert [p.name for p in folder.iterdir()] == ["theirs"]
 
 
 def test_two_at_once_are_refused(world: World, model: Path, tmp_path: Path) -> None:
