@@ -55,6 +55,8 @@ CONFIG: Final = "config.json"
 FOREIGN_PROVENANCE: Final = f"{PROVENANCE}/{FOREIGN}"
 VETTER_SIGNATURE: Final = "vetter.sig"
 SUFFIX: Final = ".bundle"
+_FOLDERS: Final = frozenset({MODEL, VARIANTS, FOREIGN, PROVENANCE, EVIDENCE})
+"""What lies elsewhere no gate judges and nobody looks at: it is not carried."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -208,6 +210,9 @@ class BundleDocument(BaseModel):
         Manifest(tuple(FileEntry(f.path, f.size, f.sha256) for f in self.files))
         if DOCUMENT in by_path or SUMS in by_path:
             raise FormatError("bundle.json lists itself or SHA256SUMS")
+        for path in by_path:
+            if path.split("/")[0] not in _FOLDERS or "/" not in path:
+                raise FormatError(f"{shown(path)} belongs to no part of a bundle")
         for file in self.files:
             if len(file.chunks) != (chunk_count(file.size) if self.chunking else 0):
                 raise FormatError(
