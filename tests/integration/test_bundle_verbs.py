@@ -123,6 +123,7 @@ def test_nothing_admitted_yet(shell: Shell) -> None:
         (("revoke", "--identity", "mal\x1bory", "--reason", "x"), 2),
         (("approve", "nowhere", "--expires", "never"), 2),
         (("diff", "nowhere", "nothing"), 5),
+        (("trust", "install", "nowhere", "--fingerprint", "x"), 5),
     ],
 )
 def test_usage(shell: Shell, arguments: tuple[str, ...], code: int) -> None:
