@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pratique.core.wire import ToolForm
@@ -67,6 +67,7 @@ def test_without_tools_nothing_is_looked_for():
     assert Reading(frozenset(), ToolForm.TAGGED).split(CALL) == (CALL, [])
 
 
+@example(["<tool", CALL, "\n", "<tool"], 1, TAGGED)
 @given(
     st.lists(st.sampled_from([CALL, "<tool", "_call>", "a <b> ", "é", "{", "\n"]), max_size=8),
     st.integers(1, 7),

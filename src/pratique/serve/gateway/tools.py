@@ -41,12 +41,17 @@ class Reading:
 
     def split(self, text: str) -> tuple[str, list[Call]]:
         """Return the text without well-formed calls of offered tools, and those calls."""
+        rest, calls = self.parts(text)
+        return (rest.strip() if calls else rest), calls
+
+    def parts(self, text: str) -> tuple[str, list[Call]]:
+        """As `split`, with the spaces that stood around calls."""
         if not self.offered:
             return text, []
         rest, calls = self._tagged(text) if self.form is ToolForm.TAGGED else self._whole(text)
         if not calls:
             return text, []
-        return rest.strip(), calls if self.several else calls[:1]
+        return rest, calls if self.several else calls[:1]
 
     def certain(self, text: str) -> int:
         """Return how much of an unfinished answer is text whatever comes, and can be sent."""
@@ -123,14 +128,19 @@ class Held:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._text = ""
+        self._spoke = False
 
     def push(self, text: str) -> str:
         """Add text; return what can be sent."""
         self._text += text
         size = self._reading.certain(self._text)
         sent, self._text = self._text[:size], self._text[size:]
+        self._spoke = self._spoke or bool(sent)
         return sent
 
     def finish(self, text: str) -> tuple[str, list[Call]]:
         """Add the last text; return what is left to send, and the calls."""
-        return self._reading.split(self._text + text)
+        rest, calls = self._reading.parts(self._text + text)
+        if calls:  # spaces between what was sent and what is left are part of the text
+            rest = rest.rstrip() if self._spoke else rest.strip()
+        return rest, calls
