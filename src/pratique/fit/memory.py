@@ -22,6 +22,8 @@ from pratique.fit.shape import ModelShape
 MIB: Final = 2**20
 BASE_CPU: Final = 480 * MIB
 """A worker on CPU with libraries imported and nothing loaded (torch 2.13, transformers 5.23)."""
+_QUANTISER: Final = 56 * MIB
+"""What importing bitsandbytes adds to it."""
 BASE_HOST: Final = 1400 * MIB
 """The same beside a GPU: CUDA's libraries and pinned buffers."""
 BASE_GPU: Final = 700 * MIB
@@ -103,7 +105,8 @@ def predict(
         weights += shape.experts
     if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
         running["kernels"] = KERNELS * _KERNEL
-    parts = {"base": BASE_CPU, "weights": weights, **running}
+    base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
+    parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung)
     if sealed_copy:
         # Weights that are used where they lie are pages of the copy; originals stay as long as it does.
