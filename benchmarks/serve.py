@@ -3,8 +3,8 @@
     python benchmarks/serve.py [--clients 16] [--rounds 3] [--peer-path DIR | --skip-peers]
 
 The model is a random Llama of about 48 million parameters in float32. Clients send mixed prompt
-lengths, answer lengths and sampling settings at once, all as streams, and no two prompts of a run
-begin alike. Our server runs as it is shipped, gateway and worker, but from a bare directory and without
+lengths, answer lengths and sampling settings at once, each three requests one after the other, all as
+streams, and no two prompts of a run begin alike. Our server runs as it is shipped, gateway and worker, but from a bare directory and without
 the lock (which costs start-up time only). All sides stay up and take turns, so that a machine that is
 busy with other work slows all of them; the medians of the rounds are printed, by the clock and by CPU
 time. Then: one client's latency against in-process `generate`, and a request through the gateway
@@ -67,14 +67,24 @@ def request(at: int, turn: int) -> dict[str, Any]:
     }
 
 
+EACH = 3
+"""Requests of one client, one after the other: the load stays as it is until the clients are done."""
+
+
 def load(side: Side, clients: int, turn: int) -> None:
     """Add one round's tokens per second, by the clock and by CPU time."""
     connections = [side.connect() for _ in range(clients)]
     cpu, began = side.cpu(), time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        tokens = sum(
-            pool.map(lambda at: ask(side, connections[at], request(at, turn)), range(clients))
+
+    def client(at: int) -> int:
+        # Long and short answers change places, so that no client has all the long ones.
+        numbers = [at + clients * turn + 5 * count for count in range(EACH)]
+        return sum(
+            ask(side, connections[at], request(n, turn * EACH + i)) for i, n in enumerate(numbers)
         )
+
+    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        tokens = sum(pool.map(client, range(clients)))
     side.rates.append(tokens / (time.perf_counter() - began))
     side.cpu_rates.append(tokens / (side.cpu() - cpu))
     for connection in connections:

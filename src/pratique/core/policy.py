@@ -180,6 +180,14 @@ class ServeRules(BaseModel):
         "them, and nobody on this host can read it",
     )
 
+    @model_serializer(mode="wrap")
+    def _without_what_is_new(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Policies that say nothing of weights keep the digest that they had."""
+        value: dict[str, Any] = write(self)
+        if self.weights == "store":
+            value.pop("weights", None)
+        return value
+
 
 class TrustRules(BaseModel):
     """How old the installed trust may be, and how approvals are bound."""
