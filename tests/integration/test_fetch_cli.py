@@ -471,6 +471,42 @@ def test_lock_check_tells_what_moved(
     assert recipe.with_name("sample.lock.json").read_bytes() == before
 
 
+def test_a_new_lock_tells_what_it_took(cli: Cli, hub: LoopbackHub, recipe: Path) -> None:
+    hub.add("org/sample", SAMPLE)
+    code, out, err = cli("lock", recipe, "--json")
+    assert (code, json.loads(out)["moved"], err) == (0, [], "")
+    assert json.loads(cli("lock", recipe, "--json")[1])["moved"] == []
+
+    hub.add("org/sample", SAMPLE, files={"new.md": b"x"})
+    code, out, err = cli("lock", recipe, "--json")
+    assert (code, err) == (0, "")
+    moved = json.loads(out)["moved"]
+    assert moved[0].startswith("commit ")
+    assert [line.split() for line in moved[1:]] == [["added", "'new.md'"]]
+
+    hub.add("org/sample", SAMPLE, files={"new.md": b"y"})
+    code, out, err = cli("lock", recipe)
+    assert (code, out) == (0, str(recipe.with_name("sample.lock.json")))
+    assert [line.split()[0] for line in err.splitlines()] == ["commit", "changed"]
+    assert cli("lock", recipe, "--check") == (0, "", "")
+
+
+def test_a_lock_that_cannot_be_read_is_replaced_and_nothing_is_claimed(
+    cli: Cli, hub: LoopbackHub, recipe: Path
+) -> None:
+    hub.add("org/sample", SAMPLE)
+    lock = recipe.with_name("sample.lock.json")
+    lock.write_text("{}")
+    code, out, _ = cli("lock", recipe, "--json")
+    assert code == 0
+    assert json.loads(out)["moved"] is None
+    lock.write_text("{}")
+    code, _, err = cli("lock", recipe)
+    assert code == 0
+    assert "could not be read" in err
+    assert cli("lock", recipe, "--check") == (0, "", "")
+
+
 def test_build_seals_what_the_lock_names(
     cli: Cli, hub: LoopbackHub, recipe: Path, key: Path, tmp_path: Path
 ) -> None:

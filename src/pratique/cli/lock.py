@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Pin RECIPE.toml to a commit and the digest of every file; prints the lock's path.
 
-    Large files are not downloaded: git proves their digests. With --check, compares the lock with
+    What moved since the lock before is said on stderr, and is `moved` with --json. Large files are
+    not downloaded: git proves their digests. With --check, compares the lock with
     what is upstream now, file by file.
     """
     from pratique.cli.progress_bar import progress_bar
@@ -47,22 +48,31 @@ def command(
         tls=tls_of(access),
         timeout=access["timeout"],
     )
+    moved: tuple[str, ...] | None
     with progress_bar(context) as progress:
-        if not check:
-            path = write_lock(read, make_lock(read, options, progress))
-            moved: tuple[str, ...] = ()
-        else:
-            path = read.lock_path
+        if check:
             moved = check_lock(read, options, progress)
+        else:
+            moved = write_lock(read, make_lock(read, options, progress))
+    path = read.lock_path
     if as_json:
-        print_json("lock", {"lock": str(path), "moved": list(moved)})
+        print_json("lock", {"lock": str(path), "moved": None if moved is None else list(moved)})
     elif check:
-        for line in moved:
+        for line in moved or ():
             click.echo(line)
     else:
+        _say_moved(moved)
         click.echo(path)
-    if moved:
+    if check and moved:
         raise VerificationRefused(
             f"upstream is not what {path.name} says: {len(moved)} difference(s)",
             hint="review them, then run `pratique lock` to take them",
         )
+
+
+def _say_moved(moved: tuple[str, ...] | None) -> None:
+    """Tell people what a new lock took; the path alone goes to stdout."""
+    if moved is None:
+        click.echo("the lock before could not be read; review all of the new one", err=True)
+    for line in moved or ():
+        click.echo(line, err=True)

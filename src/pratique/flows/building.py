@@ -12,7 +12,7 @@ from pratique.core.ids import parse_repo_id
 from pratique.core.progress import Progress
 from pratique.core.recorded import Around, unrecorded
 from pratique.core.snapshot import Snapshot
-from pratique.errors import VerificationRefused
+from pratique.errors import UnreadableInput, VerificationRefused
 from pratique.fetch import plan
 from pratique.fetch.foreign import foreign_snapshots
 from pratique.fetch.hub import HubFetch
@@ -91,12 +91,22 @@ def _locked(
     )
 
 
-def write_lock(recipe: RecipeFile, lock: Lock) -> Path:
-    """Write the lock beside the recipe, whole or not at all."""
+def write_lock(recipe: RecipeFile, lock: Lock) -> tuple[str, ...] | None:
+    """Write the lock beside the recipe, whole or not at all; return what moved since the one before.
+
+    Nothing moved where there was no lock. None: there was one that cannot be read, and a new one is
+    the cure for that, so nobody can say what moved.
+    """
+    moved: tuple[str, ...] | None = ()
+    if recipe.lock_path.exists():
+        try:
+            moved = drift(read_lock(recipe), lock)
+        except UnreadableInput:
+            moved = None
     new = recipe.lock_path.with_name(recipe.lock_path.name + ".new")
     new.write_bytes(lock_bytes(lock))
     new.replace(recipe.lock_path)
-    return recipe.lock_path
+    return moved
 
 
 def check_lock(recipe: RecipeFile, options: FetchOptions, progress: Progress) -> tuple[str, ...]:
