@@ -8,6 +8,7 @@ write to it. Emergency revocations stand in the same file, so that they cannot b
 import contextlib
 import fcntl
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -90,6 +91,29 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def all_or_nothing(directory: Path, *parts: Path) -> Iterator[None]:
+    """Make the folders of a new set; take them away again if it does not come about.
+
+    What is left of a set that failed would be in the way of the next, and look like one.
+    """
+    before, made = directory.exists(), list[Path]()
+    try:
+        for part in parts:
+            part.mkdir(parents=True)
+            made.append(part)
+        yield
+    except BaseException as failed:
+        for part in made:
+            shutil.rmtree(part, ignore_errors=True)
+        if not before:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+        if isinstance(failed, OSError):
+            raise StorageError(f"cannot create {directory}: {failed.strerror}") from failed
+        raise
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:

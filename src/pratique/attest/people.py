@@ -24,6 +24,11 @@ TEAM_PROTECTS = (
     "each key stays with its owner."
 )
 
+_MORE = (
+    "`pratique trust add` with --vetter or --approver FILE.pub names somebody, --threshold asks for "
+    "fewer; `trust revoke` stops a person who has to stay named"
+)
+
 
 def solo(*, name: str, enclave: str, signer: Signer, now: datetime) -> tuple[TrustFile, Admins]:
     """Return a root for one person: vetter, runtime and administrator; no approval is needed."""
@@ -74,18 +79,25 @@ def team(
         people=tuple(Person(name=n, keys=tuple(k)) for n, k in keys.items()),
         roles=roles,
     )
-    _enough_people(roles[Role.VETTER], roles[Role.APPROVER])
+    enough_people(
+        trust, hint="name somebody else as --vetter or --approver, or --solo for one person"
+    )
     return trust
 
 
-def _enough_people(vetter: RoleRule, approver: RoleRule) -> None:
-    """Nobody counts in two roles for one bundle: with too few people nothing could ever be admitted."""
+def enough_people(trust: TrustFile, *, hint: str = _MORE) -> None:
+    """Refuse a root with too few people for the signatures that one model needs.
+
+    Nobody counts in two roles for one bundle, so nothing could be admitted under it. Asked after all
+    changes of one command: half of them may well be too few.
+    """
+    vetter, approver = trust.roles[Role.VETTER], trust.roles[Role.APPROVER]
     needed, people = vetter.threshold + approver.threshold, {*vetter.holders, *approver.holders}
     if len(people) < needed:
         raise UsageError(
             f"a model needs {needed} different people, and this names {len(people)}: "
             "nobody counts as vetter and as approver of one bundle",
-            hint="name somebody else as --vetter or --approver, or --solo for one person",
+            hint=hint,
         )
 
 

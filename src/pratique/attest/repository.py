@@ -29,7 +29,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from pratique.attest.admins import Admins, Pending, appoint, delegation, missing
 from pratique.attest.carried import read_regular
-from pratique.attest.home import write_atomically
+from pratique.attest.home import all_or_nothing, write_atomically
 from pratique.attest.keys import Signer
 from pratique.attest.trustfile import (
     Revocations,
@@ -119,16 +119,21 @@ class Repository:
     def init(
         self, trust: TrustFile, admins: Admins, signers: Iterable[Signer], now: datetime
     ) -> None:
-        """Start a set. Raises UsageError if the directory holds one already."""
+        """Start a set, or leave nothing. Raises UsageError if the directory holds one already.
+
+        Raises SealError if a signer is neither administrator nor revoker.
+        """
         if self._metadata.exists() or self._targets.exists():
             raise UsageError(
                 f"{self.directory} already holds a trust set", hint="choose another directory"
             )
-        try:
-            self._metadata.mkdir(parents=True)
-            self._targets.mkdir()
-        except OSError as error:
-            raise StorageError(f"cannot create {self.directory}: {error.strerror}") from error
+        keys = tuple(signers)
+        _may_sign(keys, {tuf_key(key).keyid for key in (*admins.keys, *admins.revokers)})
+        with all_or_nothing(self.directory, self._metadata, self._targets):
+            self._start(trust, admins, now)
+            self.sign(keys, now)
+
+    def _start(self, trust: TrustFile, admins: Admins, now: datetime) -> None:
         root = Root(expires=_until("root", now), consistent_snapshot=False)
         appoint(root, admins)
         targets = Targets(expires=_until("targets", now))
@@ -143,7 +148,6 @@ class Repository:
         self._save("snapshot.json", Metadata(Snapshot(expires=_until("snapshot", now))))
         self._save("targets.json", Metadata(targets))
         self._save("1.root.json", Metadata(root))
-        self.sign(signers, now)
 
     def change(
         self,

@@ -70,6 +70,8 @@ def add(
 ) -> None:
     """Let somebody sign, set a threshold, or put a file (policy, CA, CRL) into the set.
 
+    Refused where too few different people would be left for a vetter and an approver.
+
     Example:  pratique trust add trust --approver dan.pub --threshold approver=2 --key bea.key
     """
     from pratique.attest import people
@@ -98,6 +100,8 @@ def add(
             trust = people.with_holder(trust, role, person)
         for role, number in needed:
             trust = people.with_threshold(trust, role, number)
+        if new or needed:
+            people.enough_people(trust)
         return {**old, **added, "trust.toml": write_trust(trust)}
 
     _change(ctx, directory, edit, keys, password_file, as_json=as_json)
@@ -125,6 +129,8 @@ def remove(
 ) -> None:
     """Take a person (or one of their roles) or a file out. Old signatures lose their force.
 
+    Refused where too few different people would be left for a vetter and an approver.
+
     Example:  pratique trust remove trust --person ann --role vetter --key bea.key
     """
     from pratique.attest import people
@@ -143,6 +149,7 @@ def remove(
             return {n: d for n, d in old.items() if n != file}
         trust = read_trust(old["trust.toml"])
         changed = people.without_holder(trust, str(person), Role(role) if role else None)
+        people.enough_people(changed)
         return {**old, "trust.toml": write_trust(changed)}
 
     _change(ctx, directory, edit, keys, password_file, as_json=as_json)

@@ -275,3 +275,107 @@ def test_keys_as_json_and_their_id(shell):
     assert shell("keys", "id", "me.key")[0] == 5
     assert shell("keys", "id", "absent")[0] == 5
     assert shell("keys", "new", "me")[0] == 2
+
+
+REMOVE_ANN = ("remove", "set", "--person", "ann")
+TOO_FEW = {
+    "vetters": ((), ("add", "set", "--threshold", "vetter=2"), 3),
+    "approvers": ((), ("add", "set", "--threshold", "approver=2"), 3),
+    "both": ((), ("add", "set", "--threshold", "approver=2", "--threshold", "vetter=2"), 4),
+    "a person": ((), REMOVE_ANN, 2),
+    "a role": ((*REMOVE_ANN, "--role", "vetter"), (*REMOVE_ANN, "--role", "approver"), 2),
+}
+
+
+@pytest.mark.parametrize("case", TOO_FEW)
+def test_a_change_that_leaves_too_few_people_changes_nothing(shell, tmp_path, case):
+    """ann and bea hold both roles: each threshold is met by itself, both of them by nobody."""
+    first, change, needed = TOO_FEW[case]
+    make_keys(shell, "ann", "bea")
+    both = [w for n in ("ann", "bea") for w in ("--vetter", f"{n}.pub", "--approver", f"{n}.pub")]
+    key = ("--key", "bea.key")
+    assert shell("trust", "init", "--team", "set", *both, "--admin", "bea.pub", *key)[0] == 0
+    if first:
+        assert shell("trust", *first, *key)[0] == 0
+    before = hash_tree(tmp_path / "set")
+    code, out, err = shell("trust", *change, *key)
+    assert (code, out) == (2, "")
+    why, hint = err.splitlines()
+    assert why.startswith(f"refused: a model needs {needed} different people, and this names ")
+    assert hint.startswith("   hint: `pratique trust add` with --vetter or --approver")
+    assert hash_tree(tmp_path / "set") == before
+    assert shell("trust", "install", "set", "--fingerprint", words(shell, "set"))[0] == 0
+
+
+def test_enough_people_are_counted_after_all_changes_of_one_command(team):
+    """Adding the person and raising the threshold is one change, whichever option comes first."""
+    key = ("--key", "bea.key")
+    assert team("trust", "add", "set", "--threshold", "approver=2", *key)[0] == 2
+    more = ("--threshold", "approver=2", "--approver", "new.pub")
+    assert team("trust", "add", "set", *more, *key)[0] == 0
+    assert team("trust", "remove", "set", "--person", "new", *key)[0] == 2
+    assert team("trust", "add", "set", "--vetter", "bea.pub", *key)[0] == 0
+    # ann goes: bea may vet, new may approve, but approving takes two
+    assert team("trust", "remove", "set", "--person", "ann", *key)[0] == 2
+    assert team("trust", "add", "set", "--threshold", "approver=1", *key)[0] == 0
+    assert team("trust", "remove", "set", "--person", "ann", *key)[0] == 0
+
+
+def test_one_person_cannot_become_their_own_approver(shell, tmp_path):
+    make_keys(shell, "me", "bea")
+    assert shell("trust", "init", "--solo", "set", "--key", "me.key")[0] == 0
+    before = hash_tree(tmp_path / "set")
+    code, _, err = shell("trust", "add", "set", "--approver", "me.pub", "--key", "me.key")
+    assert code == 2
+    assert "needs 2 different people, and this names 1" in err
+    assert hash_tree(tmp_path / "set") == before
+    assert shell("trust", "add", "set", "--approver", "bea.pub", "--key", "me.key")[0] == 0
+
+
+def test_a_set_with_too_few_people_can_still_revoke(shell, tmp_path, monkeypatch):
+    """Sets from before this rule exist: stopping somebody must not wait for a second person."""
+    make_keys(shell, "ann", "bea")
+    both = ("--vetter", "ann.pub", "--approver", "ann.pub", "--admin", "bea.pub")
+    with monkeypatch.context() as patch:
+        patch.setattr("pratique.attest.people.enough_people", lambda *_, **__: None)
+        assert shell("trust", "init", "--team", "set", *both, "--key", "bea.key")[0] == 0
+    revoke = ("identity", "ann", "--reason", "left us", "--key", "bea.key")
+    assert shell("trust", "revoke", "set", *revoke)[0] == 0
+    assert shell("trust", "sign", "set", "--renew", "--key", "bea.key")[0] == 0
+
+
+def test_a_set_that_fails_to_start_leaves_nothing(shell, tmp_path):
+    make_keys(shell, "ann", "bea", "new")
+    people = ("--vetter", "ann.pub", "--approver", "bea.pub", "--admin", "bea.pub")
+    start = ("trust", "init", "--team", "set", *people)
+    for keys in (("new.key",), ("bea.key", "new.key"), ("bea.key", "bea.key")):
+        code, _, err = shell(*start, *(w for k in keys for w in ("--key", k)))
+        assert code == 6
+        assert "hint:" in err
+        assert not (tmp_path / "set").exists()
+    (tmp_path / "set").mkdir()
+    assert shell(*start, "--key", "new.key")[0] == 6
+    assert list((tmp_path / "set").iterdir()) == []
+    assert shell(*start, "--key", "bea.key")[0] == 0
+
+
+def test_a_set_that_cannot_be_written_leaves_nothing(shell, tmp_path, monkeypatch):
+    make_keys(shell, "me")
+    from pratique.attest import repository
+
+    real, left = repository.write_atomically, [3]
+
+    def full(path, data, mode):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        return real(path, data, mode)
+
+    start = ("trust", "init", "--solo", "set", "--key", "me.key")
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "write_atomically", full)
+        code, _, err = shell(*start)
+        assert (code, left[0]) == (7, -1)
+        assert "No space left" in err
+    assert not (tmp_path / "set").exists()
+    assert shell(*start)[0] == 0
