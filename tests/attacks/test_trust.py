@@ -30,7 +30,7 @@ from pratique.attest.trustfile import (
     write_revocations,
 )
 from pratique.attest.words import spell
-from pratique.errors import SealError, UsageError, VerificationRefused
+from pratique.errors import SealError, UnreadableInput, UsageError, VerificationRefused
 from tests.support.trustkit import ENCLAVE, Kit, digest, disk_without_waiting
 
 __all__ = ["disk_without_waiting"]  # a fixture, used by being here
@@ -127,8 +127,33 @@ def test_another_root_of_the_same_people(kit, tmp_path):
 
 
 def test_no_set_at_all(kit, tmp_path):
+    """No medium, or one without a set, is nothing to be judged, first time or not."""
     (tmp_path / "empty").mkdir()
-    refused(kit, "there is no trust set here", tmp_path / "empty")
+    for installed in (False, True):
+        if installed:
+            kit.init().install()
+        for name, reason in (("nowhere", "there is no directory"), ("empty", "there is no trust set")):
+            with pytest.raises(UnreadableInput, match=reason):
+                install(kit.home, tmp_path / name, now=kit.now, confirm=lambda newest: newest)
+
+
+@pytest.mark.parametrize("fingerprint", [None, digest("0")])
+def test_no_trust_in_a_directory(kit, tmp_path, fingerprint):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    for name, reason in (
+        ("nowhere", "there is no directory"),
+        ("file", "there is no directory"),
+        ("empty", "there is no trust set"),
+    ):
+        with pytest.raises(UnreadableInput, match=reason):
+            trust_from_directory(tmp_path / name, fingerprint)
+
+
+def test_a_root_that_is_not_there_is_refused_where_a_set_is(kit):
+    kit.init()
+    with pytest.raises(VerificationRefused, match="no root of trust here has that fingerprint"):
+        trust_from_directory(kit.set.directory, digest("0"))
 
 
 # --- the set on the medium
@@ -639,6 +664,8 @@ def test_directory_may_be_an_installed_home(kit):
     kit.init().install()
     for place in (kit.home, kit.home / "trust"):
         assert trust_from_directory(place, None).fingerprint == kit.trust().fingerprint
+        with pytest.raises(UsageError, match="pinned already"):
+            trust_from_directory(place, kit.trust().fingerprint)
 
 
 def test_auditor_years_later(kit, monkeypatch):

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from pratique.attest.tufset import MAX_METADATA_BYTES, MAX_ROOTS, Read
-from pratique.errors import VerificationRefused
+from pratique.errors import UnreadableInput, VerificationRefused
 
 
 def read_regular(path: Path, limit: int) -> bytes | None:
@@ -43,6 +43,20 @@ def history(metadata: Path) -> Read:
         return read_regular(folder / name, limit)
 
     return read
+
+
+def trust_set(directory: Path) -> Read:
+    """Read metadata of the set in `directory`. Raises UnreadableInput if there is none to be judged."""
+    if not directory.is_dir():
+        raise UnreadableInput(
+            f"there is no directory {directory}", hint="is the medium there? check the path"
+        )
+    if not (directory / "metadata").is_dir():
+        raise UnreadableInput(
+            f"there is no trust set in {directory}",
+            hint="give the directory that `pratique trust export` wrote",
+        )
+    return reader(directory / "metadata")
 
 
 def newest_root(metadata: Read) -> str:

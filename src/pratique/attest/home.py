@@ -57,7 +57,7 @@ def load_state(directory: Path) -> State | None:
             _check_owner(path, os.fstat(file.fileno()))
             _check_owner(directory, directory.stat())
             data = file.read(MAX_STATE_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         if len(data) > MAX_STATE_BYTES:
@@ -70,6 +70,14 @@ def load_state(directory: Path) -> State | None:
             f"{path} is damaged: {problem}",
             hint="restore it from a backup, or remove the trust directory and install again",
         ) from error
+
+
+def installed_in(directory: Path) -> tuple[Path, State] | None:
+    """Return the trust directory that `directory` is, or holds as a home does, and its state."""
+    for candidate in (directory, trust_dir(directory)):
+        if (state := load_state(candidate)) is not None:
+            return candidate, state
+    return None
 
 
 def save_state(directory: Path, state: State) -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pratique.attest import home as homes
 from pratique.attest import words
-from pratique.attest.carried import history, newest_root, reader
+from pratique.attest.carried import history, newest_root, reader, trust_set
 from pratique.attest.home import State, load_state, locked, save_state, trust_dir
 from pratique.attest.trustfile import (
     Revocation,
@@ -78,20 +78,27 @@ def trust_from_directory(directory: Path, fingerprint: str | None) -> TrustRoot:
 
     With `fingerprint` (64 hex digits or eight words) the directory is a trust set as it travels;
     without, it must be a home or trust directory where one was installed. Does NOT judge expiry.
+    Raises UnreadableInput if no trust is there, UsageError if it is of the other kind,
+    VerificationRefused if it does not verify.
     """
+    if fingerprint is not None and homes.installed_in(directory) is not None:
+        raise UsageError(
+            f"{directory} holds an installed trust, pinned already",
+            hint="leave out --root-fingerprint, or give the set as it travels",
+        )
     if fingerprint is None:
-        for candidate in (directory, trust_dir(directory)):
-            if (state := load_state(candidate)) is not None:
-                return _from_state(candidate, state)
+        if (found := homes.installed_in(directory)) is not None:
+            return _from_state(*found)
+        trust_set(directory)
         raise UsageError(
             f"{directory} holds no installed trust, so it proves nothing by itself",
             hint="say which root you mean with --root-fingerprint",
         )
-    metadata = reader(directory / "metadata")
+    metadata = trust_set(directory)
     first, data = pinned_root(lambda digest: words.matches(digest, fingerprint), metadata)
     digest = hashlib.sha256(data).hexdigest()
-    found = read_set(digest, metadata, reader(directory / "targets"), first)
-    return _root(found, digest, source=str(directory))
+    verified = read_set(digest, metadata, reader(directory / "targets"), first)
+    return _root(verified, digest, source=str(directory))
 
 
 def install(
@@ -107,15 +114,17 @@ def install(
     `confirm` is asked only the first time, with the fingerprint of the medium's newest root, and
     returns what the user says it must be (hex or words), or None to stop. Guarantees that the old
     trust stands unless the whole new set was verified. `around` is entered before the moment at
-    which the new set holds, with the set and its name. Raises VerificationRefused.
+    which the new set holds, with the set and its name. Raises UnreadableInput if there is no set on
+    the medium, VerificationRefused.
     """
     from pratique.attest.client import update_metadata  # noqa: PLC0415  # slow, and rarely needed
 
+    metadata = trust_set(medium)
     directory = trust_dir(home)
     with locked(directory):
         state = load_state(directory)
         if state is None:
-            first, data = _first_pin(reader(medium / "metadata"), confirm)
+            first, data = _first_pin(metadata, confirm)
         else:
             _check_floor(state, now)
             first, data = state.first_root, _pinned(directory, state)

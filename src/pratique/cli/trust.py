@@ -215,13 +215,7 @@ def install(ctx: Context, directory: Path, *, fingerprint: str | None, as_json: 
     Example:  pratique trust install /media/stick --fingerprint 'EIGHT WORDS'
     """
     from pratique.attest.install import install as install_set
-    from pratique.errors import UnreadableInput
     from pratique.flows import recording
-
-    if not directory.is_dir():
-        raise UnreadableInput(
-            f"there is no directory {directory}", hint="is the medium there? check the path"
-        )
 
     def confirm(newest: str) -> str | None:
         return fingerprint or ask_fingerprint(ctx, newest)

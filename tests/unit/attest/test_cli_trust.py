@@ -379,3 +379,38 @@ def test_a_set_that_cannot_be_written_leaves_nothing(shell, tmp_path, monkeypatc
         assert "No space left" in err
     assert not (tmp_path / "set").exists()
     assert shell(*start)[0] == 0
+
+
+@pytest.mark.parametrize("more", [(), ("--root-fingerprint", "ab" * 32)])
+def test_verify_says_which_trust_is_missing(shell, tmp_path, more):
+    """The bundle is not looked at: what it is to be judged by comes first."""
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        code, out, err = shell("verify", "x.bundle", "--trust", name, *more)
+        assert (code, out) == (5, "")
+        why, hint = err.splitlines()
+        assert why.startswith("refused: there is no ")
+        assert name in why
+        assert hint.startswith("   hint: ")
+
+
+def test_verify_tells_the_kinds_of_trust_apart(team):
+    with_words = ("--root-fingerprint", "ab" * 32)
+    for place, more, expected in (
+        ("set", (), 2),
+        ("home", with_words, 2),
+        ("set", ("--root-fingerprint", "00"), 2),
+        ("set", with_words, 11),
+    ):
+        code, _, err = team("verify", "x.bundle", "--trust", place, *more)
+        assert code == expected, (place, err)
+        assert "hint: " in err
+    assert team("--home", "fresh", "verify", "x.bundle")[0] == 11
+
+
+def test_install_of_nothing_exits_5(team, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for name in ("nowhere", "empty"):
+        for home in ("home", "another"):
+            code, _, err = team("--home", home, "trust", "install", name)
+            assert code == 5, err
