@@ -132,7 +132,10 @@ def test_no_set_at_all(kit, tmp_path):
     for installed in (False, True):
         if installed:
             kit.init().install()
-        for name, reason in (("nowhere", "there is no directory"), ("empty", "there is no trust set")):
+        for name, reason in (
+            ("nowhere", "there is no directory"),
+            ("empty", "there is no trust set"),
+        ):
             with pytest.raises(UnreadableInput, match=reason):
                 install(kit.home, tmp_path / name, now=kit.now, confirm=lambda newest: newest)
 

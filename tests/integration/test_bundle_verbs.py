@@ -64,6 +64,11 @@ def test_two_versions_through_the_verbs(shell: Shell, world: World, tmp_path: Pa
 
     page = tmp_path / "page.html"
     assert shell.ok("report", one, "-o", page) == str(page)
+    label = f"{one.name.removesuffix('.bundle')}.html"
+    for _ in range(2):  # the folder is made, and is there the second time
+        inside = shell.ok("report", one, "-o", f"{tmp_path}/pages/")
+        assert inside == str(tmp_path / "pages" / label)
+        assert Path(inside).read_bytes() == page.read_bytes()
     text = page.read_text(encoding="utf-8")
     assert "anton" in text
     assert "<script" not in text

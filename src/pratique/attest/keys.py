@@ -175,6 +175,8 @@ def generate_key(prefix: Path, algorithm: Algorithm = "p256", password: bytes | 
     """
     if algorithm not in get_args(Algorithm):
         raise UsageError(f"unknown key algorithm {shown(algorithm)}", hint="p256, p384 or ed25519")
+    if not prefix.name:
+        raise UsageError(f"{prefix} is no name for a key", hint="e.g. `pratique keys new ann`")
     secret, public = prefix.with_name(prefix.name + ".key"), prefix.with_name(prefix.name + ".pub")
     for path in (secret, public):
         if os.path.lexists(path):

@@ -160,6 +160,10 @@ def with_threshold(trust: TrustFile, role: Role, threshold: int) -> TrustFile:
 def read_named_key(argument: str) -> tuple[str, bytes]:
     """Read `NAME=FILE.pub`, or `FILE.pub` whose stem is the name; return name and public PEM."""
     name, sep, path = argument.partition("=")
+    if not (path if sep else argument):
+        raise UsageError(
+            f"{argument!r} names no file", hint="write it as NAME=FILE.pub or FILE.pub"
+        )
     file = Path(path if sep else argument)
     try:
         pem = file.read_bytes()

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
 
 import click
 
+from pratique.cli.paths import PATH
+
 if TYPE_CHECKING:
     from pratique.fetch.session import Tls
 
-_PATH: Final = click.Path(path_type=Path)
 _LONGEST: Final = 3600
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,9 +39,9 @@ class _Seconds(click.FloatRange):
 
 
 _OPTIONS: Final = (
-    click.option("--ca", type=_PATH, help="PEM file of your network's own CA  [SSL_CERT_FILE]."),
-    click.option("--cert", type=_PATH, help="PEM file of the client certificate for mutual TLS."),
-    click.option("--cert-key", type=_PATH, help="Its private key, if it is in another file."),
+    click.option("--ca", type=PATH, help="PEM file of your network's own CA  [SSL_CERT_FILE]."),
+    click.option("--cert", type=PATH, help="PEM file of the client certificate for mutual TLS."),
+    click.option("--cert-key", type=PATH, help="Its private key, if it is in another file."),
     click.option(
         "--timeout",
         type=_Seconds(1, _LONGEST),

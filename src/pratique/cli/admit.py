@@ -6,15 +6,16 @@ from pathlib import Path
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
-
-_PATH = click.Path(path_type=Path)
+from pratique.cli.paths import NAME, PATH
 
 
 @click.command(epilog="Example:  pratique admit /media/usb/sample@0a1b2c3d.bundle")
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @click.option("--as", "alias", metavar="NAME", help="What to call it [its own name].")
 @click.option("--rollback", metavar="REASON", help="Why the name goes back to an older commit.")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FILE, NAME, PATH
 from pratique.cli.signing import Signing, signing_options
 from pratique.core.variants import NOT_PROVED
 from pratique.errors import UsageError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pratique.core.policy import Allowance
     from pratique.flows.approve import Terms
 
-_PATH = click.Path(path_type=Path)
 _RUNGS = ("auto", "device_map", "int8", "nf4")
 _DAYS = re.compile(r"(\d{1,4})d\Z")
 
@@ -25,7 +25,7 @@ _DAYS = re.compile(r"(\d{1,4})d\Z")
 @click.command(
     epilog="Example:  pratique approve sample@0a1b2c3d.bundle --key approver.key --reason 'reviewed'"
 )
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @signing_options
 @click.option("--expires", default="90d", show_default=True, help="How long it holds, in days.")
 @click.option("--enclave", default="*", show_default=True, help="Which enclave it is for.")
@@ -34,10 +34,12 @@ _DAYS = re.compile(r"(\d{1,4})d\Z")
 @click.option(
     "--rung", "rungs", multiple=True, type=click.Choice(_RUNGS), help="Permit these only."
 )
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
-@click.option("--request", type=_PATH, help="Write what is to be signed here; sign elsewhere.")
-@click.option("--attach", type=_PATH, help="Put a signature made elsewhere into BUNDLE.")
-@click.option("-o", "--output", type=_PATH, help="Where the signature of a request goes.")
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
+@click.option("--request", type=FILE, help="Write what is to be signed here; sign elsewhere.")
+@click.option("--attach", type=FILE, help="Put a signature made elsewhere into BUNDLE.")
+@click.option("-o", "--output", type=FILE, help="Where the signature of a request goes.")
 @pass_context
 def command(
     context: Context,

@@ -1,16 +1,20 @@
-"""Where a bundle goes: `-o` of the verbs that make one."""
+"""Where what a verb makes goes: `-o` of the verbs that make a bundle or a page."""
 
 from pathlib import Path
 from typing import Final
 
 import click
 
+from pratique.cli.paths import PATH
 from pratique.errors import StorageError
 
-BUNDLE_PLACE_HELP: Final = "The bundle, or a folder for it (made where it ends in /)  [.]."
+BUNDLE_PLACE_HELP: Final = (
+    "The bundle's own path, whatever it is called; or a folder for it: one that exists, or ends "
+    "in / and is made  [.]."
+)
 
 
-class _BundlePlace(click.ParamType[Path]):
+class _Place(click.ParamType[Path]):
     """A path. One that ends in a slash is a folder, and is made: Path would forget the slash."""
 
     name = "path"
@@ -18,8 +22,7 @@ class _BundlePlace(click.ParamType[Path]):
     def convert(
         self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
-        del param, ctx
-        place = Path(value)
+        place = PATH.convert(value, param, ctx)
         if isinstance(value, str) and value.endswith("/"):
             try:
                 place.mkdir(parents=True, exist_ok=True)
@@ -31,4 +34,4 @@ class _BundlePlace(click.ParamType[Path]):
         return place
 
 
-BUNDLE_PLACE: Final = _BundlePlace()
+PLACE: Final = _Place()

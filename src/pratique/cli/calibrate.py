@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME, PATH
 
 if TYPE_CHECKING:
     from pratique.core.findings import Verdict
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example:  pratique calibrate ~/.local/share/pratique/quarantine/ORG--NAME@SHA"
 )
-@click.argument("snapshot", type=click.Path(path_type=Path))
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("snapshot", type=PATH)
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option(
     "--context",
     "context_length",

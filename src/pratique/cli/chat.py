@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import NAME
 from pratique.cli.runtime_options import runtime_options, shown, tell, wishes_of
 from pratique.errors import UsageError
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example:  pratique chat sample      (Ctrl-C stops an answer; Ctrl-D ends; /new starts over)"
 )
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--system", metavar="TEXT", help="What the model is told first.")
 @click.option("--max-tokens", type=click.IntRange(1), default=512, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 takes the likeliest token.")

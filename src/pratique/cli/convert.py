@@ -5,17 +5,21 @@ from pathlib import Path
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME, PATH
+from pratique.errors import UsageError
 
 
 @click.command("convert", epilog="Example:  pratique convert ./old-model --policy team.toml")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=PATH)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="New directory  [default: DIR-safetensors].",
 )
-@click.option("--policy", default="strict", show_default=True, help="Policy with the allowances.")
+@click.option(
+    "--policy", type=NAME, default="strict", show_default=True, help="Policy with the allowances."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was converted as JSON.")
 @pass_context
 def command(
@@ -31,8 +35,12 @@ def command(
     from pratique.vet.converting import convert
 
     root = directory / "model" if (directory / "snapshot.json").is_file() else directory
-    out = output or directory.with_name(f"{directory.resolve().name}-safetensors")
-    converted = convert(Candidate(directory.resolve().name, root), load_policy(policy), out)
+    name = directory.resolve().name
+    beside = directory.resolve() if directory.name in {"", ".."} else directory
+    if output is None and not beside.name:
+        raise UsageError(f"{directory} has nothing beside it", hint="say where to with --output")
+    out = output or beside.with_name(f"{name}-safetensors")
+    converted = convert(Candidate(name, root), load_policy(policy), out)
     for item in converted:
         context.err.print(
             f"{item.source} → {item.target}: {len(item.tensors)} tensors, all compared"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FOLDER
 from pratique.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command(epilog="Example:  pratique demo --keep /tmp/demo   (then look around in it)")
 @click.option(
     "--keep",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Keep everything that was made in this new directory.",
 )
 @pass_context

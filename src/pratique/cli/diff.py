@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME
 
 
 @click.command(epilog="Example:  pratique diff old.bundle new.bundle")
-@click.argument("before")
-@click.argument("after")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("before", type=NAME)
+@click.argument("after", type=NAME)
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(context: Context, *, before: str, after: str, policy: str, as_json: bool) -> None:

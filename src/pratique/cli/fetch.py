@@ -7,21 +7,22 @@ import click
 
 from pratique.cli.access_options import Access, access_options, tls_of
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME, PATH
 
 if TYPE_CHECKING:
     from pratique.core.snapshot import Snapshot
     from pratique.fetch.gating import GateRefused, GateWantsApproval
-
-_PATH = click.Path(path_type=Path)
 
 
 @click.command(
     epilog="Example:  pratique fetch sentence-transformers/all-MiniLM-L6-v2@main --without '*.bin'   "
     "See docs/fetch.md"
 )
-@click.argument("source", metavar="REPO[@REV]|DIR")
-@click.option("--into", type=_PATH, help="Make the snapshot here  [HOME/quarantine/ORG--NAME@SHA].")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("source", type=NAME, metavar="REPO[@REV]|DIR")
+@click.option("--into", type=PATH, help="Make the snapshot here  [HOME/quarantine/ORG--NAME@SHA].")
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Take only these files; repeatable.")
 @click.option("--without", multiple=True, metavar="PATTERN", help="Leave these behind; repeatable.")

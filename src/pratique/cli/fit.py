@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME
 from pratique.cli.runtime_options import runtime_options, wishes_of
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  pratique fit sample --context 2048 --parallel 8")
-@click.argument("name", metavar="NAME|DIR")
+@click.argument("name", type=NAME, metavar="NAME|DIR")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @runtime_options
 @pass_context

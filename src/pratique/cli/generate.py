@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FILE, NAME
 from pratique.cli.runtime_options import runtime_options, shown, tell, wishes_of
 from pratique.errors import ServeError, UsageError
 
 if TYPE_CHECKING:
     from pratique.serve.session import Session
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(epilog='Example:  pratique generate sample --prompt "What is a bundle?"')
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--prompt", help="The text to answer (under the chat template, if there is one).")
 @click.option("--raw", is_flag=True, help="Continue the text as it is, without the chat template.")
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 2), help="0 takes the likeliest token.")
 @click.option("--seed", type=int)
-@click.option("--input", "source", type=_FILE, help="A JSONL file of requests.")
-@click.option("--output", "-o", type=_FILE, help="Where answers go; an existing file is resumed.")
+@click.option("--input", "source", type=FILE, help="A JSONL file of requests.")
+@click.option("--output", "-o", type=FILE, help="Where answers go; an existing file is resumed.")
 @runtime_options
 @pass_context
 def command(

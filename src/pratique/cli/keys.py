@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import FILE, PATH
 from pratique.errors import UnreadableInput
 
 
@@ -17,7 +18,7 @@ def command() -> None:
 
 
 @command.command("new")
-@click.argument("prefix", type=click.Path(path_type=Path))
+@click.argument("prefix", type=PATH)
 @click.option(
     "--algorithm",
     type=click.Choice(["p256", "p384", "ed25519"]),
@@ -28,7 +29,7 @@ def command() -> None:
 @click.option("--encrypt", is_flag=True, help="Ask for a password and encrypt the key with it.")
 @click.option(
     "--password-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Encrypt the key with this file's content.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the paths and the key's id as JSON.")
@@ -65,7 +66,7 @@ def new(
 
 
 @command.command("id")
-@click.argument("public", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("public", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show_id(public: Path, *, as_json: bool) -> None:
     """Print the id of a public key, as trust roots and signatures name it.

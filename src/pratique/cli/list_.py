@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME
 from pratique.core.bundle import VARIANTS
 from pratique.core.variants import NOT_PROVED
 from pratique.errors import PratiqueError, UnreadableInput
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  pratique list --json")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(context: Context, *, policy: str, as_json: bool) -> None:

@@ -7,12 +7,11 @@ import click
 
 from pratique.cli.access_options import Access, access_options, tls_of
 from pratique.cli.context import Context, pass_context, print_json
-
-_PATH = click.Path(path_type=Path)
+from pratique.cli.paths import PATH
 
 
 @click.command(epilog="Example:  pratique lock bundles/minilm.toml --check   See docs/fetch.md")
-@click.argument("recipe", type=_PATH, metavar="RECIPE.toml")
+@click.argument("recipe", type=PATH, metavar="RECIPE.toml")
 @click.option("--check", is_flag=True, help="Write nothing; exit 11 and say what moved upstream.")
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
 @access_options

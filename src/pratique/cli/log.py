@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import FILE, FOLDER, NAME, existing_path
 from pratique.errors import LedgerNotIntact, UnreadableInput, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _MAX_COPY_BYTES = 16_384
 
 _directory = click.option(
     "--ledger",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="The ledger's directory  [HOME/ledger].",
 )
 
@@ -38,10 +39,12 @@ def command() -> None:
     "--checkpoint",
     "elsewhere",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True),
+    type=existing_path(),
     help="A checkpoint kept elsewhere (a note, or typed in from paper), or a directory of them.",
 )
-@click.option("--key", metavar="VKEY", help="The log's key, got by another way: NAME+KEYID+BASE64.")
+@click.option(
+    "--key", type=NAME, metavar="VKEY", help="The log's key, got by another way: NAME+KEYID+BASE64."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @pass_context
 def verify(
@@ -123,7 +126,7 @@ def show(
 @command.command()
 @_directory
 @click.argument("number", type=click.IntRange(min=0))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here.")
+@click.option("-o", "--output", type=FILE, help="Write here.")
 @pass_context
 def prove(context: Context, ledger: Path | None, number: int, output: Path | None) -> None:
     """Write the proof that event NUMBER is in the log.
@@ -146,7 +149,7 @@ def prove(context: Context, ledger: Path | None, number: int, output: Path | Non
 @command.command()
 @click.option("--paper", is_flag=True, help="With a check per line, for printing and typing in.")
 @click.option("--key", "only_key", is_flag=True, help="Print the log's verification key instead.")
-@click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="Copy it there.")
+@click.option("--to", type=FOLDER, help="Copy it there.")
 @click.option(
     "--as-it-is", is_flag=True, help="Print the newest there is; sign nothing, open nothing."
 )
@@ -181,7 +184,7 @@ def checkpoint(
 @command.command()
 @_directory
 @click.option("--from", "first", type=click.IntRange(min=0), default=0, help="First event.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write here.")
+@click.option("-o", "--output", type=FILE, help="Write here.")
 @pass_context
 def export(context: Context, ledger: Path | None, first: int, output: Path | None) -> None:
     """Write events as OCSF 1.9 JSON lines for a SIEM: pure ASCII, one event per line.

@@ -11,6 +11,7 @@ import click
 
 from pratique import __version__
 from pratique.cli.context import Context, default_home
+from pratique.cli.paths import FOLDER
 from pratique.cli.streams import fill_standard_streams, written
 from pratique.errors import LedgerNotIntact, PratiqueError, StorageError, UsageError
 
@@ -124,7 +125,7 @@ class LazyVerbs(click.Group):
 @click.option("-v", "--verbose", count=True, help="Say more; -vv shows tracebacks.")
 @click.option(
     "--home",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Where quarantine, store, trust, ledger and keys live  [PRATIQUE_HOME].",
 )
 @click.pass_context

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME
 
 
 @click.group("policy", epilog="Example:  pratique policy check team.toml")
@@ -14,7 +15,7 @@ def command() -> None:
 
 
 @command.command("check")
-@click.argument("policy")
+@click.argument("policy", type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @pass_context
 def check(context: Context, policy: str, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from pratique.cli.paths import FILE
 from pratique.errors import FormatError, UnreadableInput
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _MAX_LINE = 16 << 20
 @click.option("--spans", is_flag=True, help="With --jsonl: also where in the input, and what.")
 @click.option(
     "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Keyed tokens: lines of 'kN BASE64', the last one current.",
 )
 @click.option("--gazetteer/--no-gazetteer", default=True, help="Know names from a list too.")

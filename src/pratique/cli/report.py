@@ -5,13 +5,22 @@ from pathlib import Path
 
 import click
 
+from pratique.cli.bundle_place import PLACE
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import NAME
 
 
 @click.command(epilog="Example:  pratique report sample@0a1b2c3d.bundle -o sample.html")
-@click.argument("bundle")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to  [LABEL.html].")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("bundle", type=NAME)
+@click.option(
+    "-o",
+    "--output",
+    type=PLACE,
+    help="The page, or a folder for it: one that exists, or ends in / and is made  [LABEL.html].",
+)
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @pass_context
 def command(context: Context, *, bundle: str, output: Path | None, policy: str) -> None:
     """Write an HTML page about BUNDLE (a path, or an admitted model): findings, files, signatures.
@@ -25,7 +34,10 @@ def command(context: Context, *, bundle: str, output: Path | None, policy: str) 
     found = describe(
         context.home, bundle, policy=enclave_policy(context.home, policy), now=datetime.now(UTC)
     )
-    target = output or Path(f"{found.document.label}.html")
+    page = f"{found.document.label}.html"
+    target = output or Path(page)
+    if target.is_dir():
+        target /= page
     with disk.storing(str(target)):
         disk.replace_file(target, report_of(found))
     click.echo(target)

@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import NAME
 from pratique.errors import PratiqueError, UnreadableInput, UsageError
 
 
 @click.command(epilog="Example:  pratique revoke sample@0a1b2c3d --reason 'poisoned upstream'")
-@click.argument("reference", required=False)
+@click.argument("reference", type=NAME, required=False)
 @click.option("--key", "key_id", metavar="ID", help="A key, by its id (64 hex digits).")
 @click.option("--identity", metavar="NAME", help="A person, e-mail address or URI.")
 @click.option("--model", metavar="SHA256", help="Every bundle that holds this file.")

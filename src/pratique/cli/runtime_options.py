@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pratique.cli.paths import NAME
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -33,7 +35,9 @@ def runtime_options(function: F) -> F:
             help="Longest prompt plus answer [the model's, at most 4096].",
         ),
         click.option("--rung", type=click.Choice(RUNGS), help="This rung and no other."),
-        click.option("--policy", "-p", default="strict", show_default=True, help="Name or file."),
+        click.option(
+            "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+        ),
     ):
         function = option(function)
     return function

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pratique.cli.bundle_place import BUNDLE_PLACE, BUNDLE_PLACE_HELP
+from pratique.cli.bundle_place import BUNDLE_PLACE_HELP, PLACE
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME, PATH
 from pratique.cli.signing import Signing, signing_options
 from pratique.core.variants import VARIANT_NAMES
-
-_PATH = click.Path(path_type=Path)
 
 if TYPE_CHECKING:
     from pratique.core.findings import Verdict
@@ -20,10 +19,12 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example:  pratique seal ~/.local/share/pratique/quarantine/ORG--NAME@SHA --key vetter.key"
 )
-@click.argument("snapshot", type=_PATH)
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("snapshot", type=PATH)
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @signing_options
-@click.option("-o", "--output", type=BUNDLE_PLACE, help=BUNDLE_PLACE_HELP)
+@click.option("-o", "--output", type=PLACE, help=BUNDLE_PLACE_HELP)
 @click.option(
     "--variant",
     "variants",
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     type=click.Choice(VARIANT_NAMES),
     help="Carry a quantised copy too; may be given again.",
 )
-@click.option("--check", type=_PATH, help="Rebuild this bundle and compare; signs nothing.")
+@click.option("--check", type=PATH, help="Rebuild this bundle and compare; signs nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context
 def command(

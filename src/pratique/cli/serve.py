@@ -11,28 +11,27 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FILE, NAME
 from pratique.cli.runtime_options import NEW_KEY, runtime_options, tell, wishes_of
 from pratique.errors import UsageError
 
 if TYPE_CHECKING:
     from pratique.redact.logs import Choke
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
-
 
 @click.command(epilog="Example:  pratique serve sample --port 8000")
-@click.argument("name", required=False)
+@click.argument("name", type=NAME, required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Other than loopback: --keys.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any."
 )
-@click.option("--unix", type=_FILE, help="Listen on a Unix socket instead, for this user alone.")
+@click.option("--unix", type=FILE, help="Listen on a Unix socket instead, for this user alone.")
 @click.option(
     "--unix-group", metavar="GROUP", help="Let this group's members use the Unix socket too."
 )
-@click.option("--keys", type=_FILE, help="Who may ask: TOML with the SHA-256 of each key.")
-@click.option("--tls-cert", type=_FILE, help="Certificate chain, PEM.")
-@click.option("--tls-key", type=_FILE, help="Its private key, PEM.")
+@click.option("--keys", type=FILE, help="Who may ask: TOML with the SHA-256 of each key.")
+@click.option("--tls-cert", type=FILE, help="Certificate chain, PEM.")
+@click.option("--tls-key", type=FILE, help="Its private key, PEM.")
 @click.option(
     "--allow-host", multiple=True, metavar="NAME", help="A further Host name to answer to."
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME
 from pratique.core.variants import NOT_PROVED
 
 _MESSAGE = 200
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example:  pratique show sample --json")
-@click.argument("reference")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.argument("reference", type=NAME)
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--files", is_flag=True, help="List every file with its digest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @pass_context

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from pratique.cli.paths import NAME, PATH
 from pratique.errors import SealError
 
 if TYPE_CHECKING:
@@ -19,21 +20,23 @@ if TYPE_CHECKING:
     from pratique.attest.sign import SignsStatements
 
 R = TypeVar("R")
-_PATH = click.Path(path_type=Path)
 
 _OPTIONS = (
     click.option(
-        "--key", metavar="FILE|URI", help="Private key (`pratique keys new`), or a pkcs11: URI."
+        "--key",
+        type=NAME,
+        metavar="FILE|URI",
+        help="Private key (`pratique keys new`), or a pkcs11: URI.",
     ),
     click.option(
-        "--password-file", type=_PATH, help="Holds the key's password or PIN; else it is asked for."
+        "--password-file", type=PATH, help="Holds the key's password or PIN; else it is asked for."
     ),
-    click.option("--certificate", type=_PATH, help="PEM chain for the key, leaf first."),
+    click.option("--certificate", type=PATH, help="PEM chain for the key, leaf first."),
     click.option(
         "--timestamp-url", metavar="URL", help="RFC 3161 authority to date the signature."
     ),
-    click.option("--identity-token", type=_PATH, help="OpenID token: sign with Sigstore, no key."),
-    click.option("--sigstore-config", type=_PATH, help="Sigstore instance [the public one]."),
+    click.option("--identity-token", type=PATH, help="OpenID token: sign with Sigstore, no key."),
+    click.option("--sigstore-config", type=PATH, help="Sigstore instance [the public one]."),
 )
 
 

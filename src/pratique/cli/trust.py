@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FOLDER, NAME
 from pratique.cli.trust_edit import add, remove, revoke
 from pratique.cli.trust_options import (
     ADMIN_THRESHOLD_OPTION,
@@ -40,7 +41,9 @@ for _change_command in (add, remove, revoke):
 @click.option("--solo", is_flag=True, help="For one person: no second signature is needed.")
 @click.option("--team", is_flag=True, help="For several people: vetters and approvers differ.")
 @click.option("--enclave", default="enclave", show_default=True, help="Id of the enclave.")
-@click.option("--name", help="The one person's name (with --solo; else the key file's name).")
+@click.option(
+    "--name", type=NAME, help="The one person's name (with --solo; else the key file's name)."
+)
 @role_options
 @ADMINS_OPTION
 @ADMIN_THRESHOLD_OPTION
@@ -190,7 +193,7 @@ def rotate(
 
 @command.command("export")
 @DIR_ARGUMENT
-@click.argument("to", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("to", type=FOLDER)
 @JSON_OPTION
 @pass_context
 def export(ctx: Context, directory: Path, to: Path, *, as_json: bool) -> None:
@@ -243,9 +246,7 @@ def _version(home: Path) -> int:
 
 
 @command.command("status")
-@click.argument(
-    "directory", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False)
-)
+@click.argument("directory", metavar="[DIR]", required=False, type=FOLDER)
 @JSON_OPTION
 @pass_context
 def status(ctx: Context, directory: Path | None, *, as_json: bool) -> None:

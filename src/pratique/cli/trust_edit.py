@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import NAME
 from pratique.cli.trust_options import (
     DIR_ARGUMENT,
     JSON_OPTION,
@@ -158,7 +159,7 @@ def remove(
 @click.command("revoke")
 @DIR_ARGUMENT
 @click.argument("kind", type=click.Choice(["bundle", "key", "identity", "model"]))
-@click.argument("what", metavar="ID")
+@click.argument("what", type=NAME, metavar="ID")
 @click.option("--reason", required=True, help="Why, for everybody who meets the refusal.")
 @click.option(
     "--since",

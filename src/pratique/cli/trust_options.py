@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pratique.cli.paths import FILE, FOLDER
+
 if TYPE_CHECKING:
     from pratique.attest.keys import Signer
 
-DIR_ARGUMENT = click.argument(
-    "directory", metavar="DIR", type=click.Path(path_type=Path, file_okay=False)
-)
+DIR_ARGUMENT = click.argument("directory", metavar="DIR", type=FOLDER)
 JSON_OPTION = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 KEYS_OPTION = click.option(
     "--key",
     "keys",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Private key (or pkcs11: URI) to sign with; may be given several times.",
 )
 PASSWORD_OPTION = click.option(
     "--password-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Password of encrypted keys; otherwise it is asked for.",
 )
 ADMINS_OPTION = click.option(

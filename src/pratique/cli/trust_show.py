@@ -161,8 +161,8 @@ def named_file(argument: str) -> tuple[str, bytes]:
     from pratique.errors import UnreadableInput
 
     name, sep, path = argument.partition("=")
-    if not sep:
-        raise UsageError(f"{argument} is not NAME=PATH", hint="e.g. --file ca/root.pem=root.pem")
+    if not (sep and path):
+        raise UsageError(f"{argument!r} is not NAME=PATH", hint="e.g. --file ca/root.pem=root.pem")
     try:
         return name, Path(path).read_bytes()
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pratique.cli.context import Context, pass_context, print_json
+from pratique.cli.paths import NAME, PATH
 from pratique.errors import PratiqueError
 
 if TYPE_CHECKING:
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
     from pratique.attest.trustroot import TrustRoot
     from pratique.attest.values import Step
 
-_PATH = click.Path(path_type=Path)
-
 
 @click.command(epilog="Example:  pratique verify sample@0a1b2c3d.bundle")
-@click.argument("bundle", type=_PATH)
-@click.option("--trust", "trust_dir", type=_PATH, help="Use this trust instead of the home's.")
+@click.argument("bundle", type=PATH)
+@click.option("--trust", "trust_dir", type=PATH, help="Use this trust instead of the home's.")
 @click.option("--root-fingerprint", help="Which root --trust must have: 64 hex digits or 8 words.")
 @click.option(
     "--as-of",
@@ -29,7 +28,9 @@ _PATH = click.Path(path_type=Path)
     help="Judge expiry as on this day, for audits; needs --trust with the set that held then.",
 )
 @click.option("--only", metavar="PATH", help="Check this file or folder of the payload alone.")
-@click.option("--policy", "-p", default="strict", show_default=True, help="Name or file.")
+@click.option(
+    "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print each step as JSON.")
 @pass_context
 def command(

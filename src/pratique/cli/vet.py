@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pratique.cli.context import Context, pass_context
+from pratique.cli.paths import FILE, NAME, PATH, existing_path
 
 if TYPE_CHECKING:
     from pratique.core.candidate import Candidate
@@ -20,9 +21,10 @@ _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
 @click.command(
     "vet", epilog="Example:  pratique vet ./my-model --format json --output verdict.json"
 )
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("directory", metavar="DIR", type=PATH)
 @click.option(
     "--policy",
+    type=NAME,
     default="strict",
     show_default=True,
     help="Name of a built-in policy, or a .toml file.",
@@ -35,9 +37,7 @@ _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
     show_default=True,
     help="How to write the findings.",
 )
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="Write them to FILE."
-)
+@click.option("--output", "-o", type=FILE, help="Write them to FILE.")
 @click.option(
     "--stage",
     type=click.Choice(_STAGES),
@@ -47,7 +47,7 @@ _STAGES = ("listing", "code-and-config", "headers", "tokenizer", "content")
 )
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=existing_path(file_okay=False),
     help="A base model's directory or bundle: the tokenizer may add to it, nothing else.",
 )
 @pass_context
