@@ -6,8 +6,8 @@ from typing import Protocol
 class Progress(Protocol):
     """Told what is going on. Calls may come from several threads."""
 
-    def begin(self, what: str, total: int) -> None:
-        """A new piece of work starts: `total` bytes, in words `what`."""
+    def begin(self, what: str, total: int | None) -> None:
+        """A new piece of work starts, in words `what`: so many bytes, or None where nobody can say."""
         ...
 
     def advance(self, count: int) -> None:
@@ -18,7 +18,7 @@ class Progress(Protocol):
 class Quiet:
     """Shows nothing."""
 
-    def begin(self, what: str, total: int) -> None:
+    def begin(self, what: str, total: int | None) -> None:
         """Say nothing."""
 
     def advance(self, count: int) -> None:

@@ -120,7 +120,7 @@ class CodeFetch:
 
     def _one(self, wanted: CodeReference, final: Path) -> Snapshot:
         pin = wanted.pin
-        self.progress.begin(f"code of {pin.repo}", 0)
+        self.progress.begin(f"code of {pin.repo}", None)
         # Not `resolve`: a pin names a repository, and another name is another repository.
         info = repo_info(self.session, pin.repo, pin.commit)
         request = HubRequest(pin.repo, pin.commit)

@@ -204,7 +204,7 @@ class _Take:
 
     def _judge(self, stage: Stage, listing: tuple[Listed, ...]) -> None:
         pinned = self._pinned
-        self._fetch.progress.begin("vetting", 0)
+        self._fetch.progress.begin("vetting", None)
         verdict = self._fetch.gate.judge(
             Candidate(
                 name=pinned.repo.rsplit("/", 1)[-1],
@@ -253,6 +253,7 @@ class _Take:
         self._arrived[file.path] = download.fetch(file, part, target)
 
     def _bring_heads(self, files: Sequence[Wanted]) -> None:
+        self._fetch.progress.begin("heads of the weights", None)
         download = self._download()
         jobs = [
             partial(fetch_head, download, file, self._space.heads / file.path) for file in files

@@ -300,7 +300,7 @@ class LocalFetch:
             listing=listing,
             measured=measured,
         )
-        self.progress.begin("vetting", 0)
+        self.progress.begin("vetting", None)
         verdict = self.gate.judge(candidate, stage)
         if verdict.state is not VerdictState.PASSED:
             raise gate_answer(verdict, stage, Path(source.requested))

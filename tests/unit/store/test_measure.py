@@ -171,7 +171,7 @@ def test_progress_adds_up_to_the_total(tmp_path: Path) -> None:
     class Count:
         total = done = 0
 
-        def begin(self, what: str, total: int) -> None:
+        def begin(self, what: str, total: int | None) -> None:
             self.total = total
 
         def advance(self, count: int) -> None:
