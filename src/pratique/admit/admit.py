@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pratique.admit.admitted import AdmittedBundle
-from pratique.admit.checks import check_commit, check_document, check_sums
+from pratique.admit.checks import check_commit, check_document, check_sums, check_taken
 from pratique.admit.judged import Judged, to_judge
 from pratique.admit.record import Decision, admitted_bundle, decide, new_record, tree_of
 from pratique.admit.shape import look_at
@@ -105,6 +105,7 @@ def admit(
         document = check_document(
             content.root, statement.files, content.files, wanted_digests(policy)
         )
+        check_taken(document, terms.now)
         steps.add("document", f"bundle.json describes these files: {document.label}")
         proof = check_commit(content.root, document, policy)
         steps.add("commit", f"tied to commit {proof.commit}" if proof else "no commit to prove")

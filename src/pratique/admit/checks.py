@@ -5,6 +5,7 @@ that list.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from pratique.core.foreign import FOREIGN, Pin
 from pratique.core.ids import Digest, RelPath, shown
 from pratique.core.manifest import Manifest
 from pratique.core.policy import Policy
+from pratique.core.snapshot import MAX_AHEAD
 from pratique.errors import VerificationRefused
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.store.content import differs
@@ -79,6 +81,17 @@ def check_document(
             )
     check_copies(root, document, signed)
     return document
+
+
+def check_taken(document: BundleDocument, now: datetime) -> None:
+    """No snapshot was taken tomorrow: beside one that was, every later version counts as older."""
+    if datetime.fromisoformat(document.taken_at) > now + MAX_AHEAD:
+        raise VerificationRefused(
+            f"{document.label} says that it was taken at {document.taken_at}, and here it is "
+            f"{now:%Y-%m-%d %H:%M}Z",
+            hint="set the clock of this host if it is behind; else have the model fetched and sealed "
+            "again where the clock is right",
+        )
 
 
 def check_listed(document: BundleDocument, signed: Mapping[RelPath, Digest]) -> None:

@@ -19,6 +19,7 @@ from pratique.admit.checks import (
     check_digests,
     check_document,
     check_sums,
+    check_taken,
 )
 from pratique.admit.shape import Shape, look_at, refusing
 from pratique.attest.trustroot import TrustRoot
@@ -64,6 +65,7 @@ def verify_bundle(
     check_sums(shape.payload, statement.files)
     steps.add("sums", "SHA256SUMS lists what the signature covers")
     document = check_document(shape.payload, statement.files, found, wanted_digests(policy))
+    check_taken(document, now)
     steps.add("document", f"bundle.json describes these files: {document.label}")
     proof = check_commit(shape.payload, document, policy)
     steps.add(

@@ -2,9 +2,9 @@
 
 import enum
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,6 +57,13 @@ class ForeignCode:
     def provenance_dir(self) -> Path:
         """Its own commit proof and record."""
         return self.folder / "provenance"
+
+
+MAX_AHEAD: Final = timedelta(days=1)
+"""How far a snapshot's time may lie ahead of the clock that judges it.
+
+Names go forward by it: one from the far future would make every later version count as older.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from pratique.admit.checks import check_commit, check_document, check_sums
+from pratique.admit.checks import check_commit, check_document, check_sums, check_taken
 from pratique.admit.judged import Judged, to_judge
 from pratique.admit.shape import MAX_SUMS_BYTES, Shape, look_at, read_unsigned
 from pratique.admit.verify import measure_payload, wanted_digests
@@ -94,6 +94,7 @@ def vet_for_approval(
         )
     shape = look_at(bundle)
     document, bundle_id = _consistent(shape, terms.policy, progress)
+    check_taken(document, terms.now)
     verdicts = []
     # Where it lies the bytes may change any moment, so the gate hashes what it judges.
     for judged in to_judge(document, shape.payload, ours=False):

@@ -34,7 +34,7 @@ from pratique.core.manifest import Manifest, parse_sha256sums
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress
 from pratique.core.recorded import Around, unrecorded
-from pratique.core.snapshot import Proof, Snapshot, VettedSnapshot
+from pratique.core.snapshot import MAX_AHEAD, Proof, Snapshot, VettedSnapshot
 from pratique.core.stages import Stage
 from pratique.core.variants import VARIANT_NAMES, VariantName
 from pratique.errors import FormatError, SealError, UsageError, VerificationRefused, VettingRefused
@@ -108,6 +108,7 @@ def vet_and_seal(
         wanted, epoch = wanted_digests(request.policy), _epoch()
         # A bare directory is taken now, which is what the clock is told to say.
         taken = take_in(request.snapshot, folder, wanted, now=epoch, progress=progress)
+        _refuse_future(taken.snapshot, datetime.now(UTC))
         target = _target(request.output, taken.snapshot)
         refuse_existing(target)  # before they are spent on vetting; `seal` looks again
         clock = epoch or taken.snapshot.taken_at
@@ -306,13 +307,26 @@ def _absent(snapshot: Snapshot) -> tuple[AbsentFile, ...]:
 
 
 def _epoch() -> datetime | None:
-    """SOURCE_DATE_EPOCH, if it is set."""
+    """SOURCE_DATE_EPOCH, if it is set. Raises UsageError if it is none, or in the future."""
     text = os.environ.get(_EPOCH)
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 11:
         raise UsageError(f"{_EPOCH} is not a number of seconds: {shown(text)}", hint="unset it")
-    return datetime.fromtimestamp(int(text), UTC)
+    clock = datetime.fromtimestamp(int(text), UTC)
+    if clock > datetime.now(UTC) + MAX_AHEAD:
+        raise UsageError(f"{_EPOCH} is in the future: {clock:%Y-%m-%d %H:%M}Z", hint="unset it")
+    return clock
+
+
+def _refuse_future(snapshot: Snapshot, now: datetime) -> None:
+    """`admit` would refuse it: better said where it can be fetched again."""
+    if snapshot.taken_at > now + MAX_AHEAD:
+        raise SealError(
+            f"{snapshot.label} was taken at {snapshot.taken_at:%Y-%m-%d %H:%M}Z, and here it is "
+            f"{now:%Y-%m-%d %H:%M}Z",
+            hint="set the clock of this host if it is behind; else fetch it again where it is right",
+        )
 
 
 def _folder(output: Path | None) -> Path:

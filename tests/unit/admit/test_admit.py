@@ -2,7 +2,8 @@
 
 import json
 import multiprocessing
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,18 +15,21 @@ from pratique.attest.trustfile import Revocation
 from pratique.core.findings import Disposition, PolicyRef, Subject, Verdict
 from pratique.core.ids import Digest
 from pratique.core.policy import Policy
-from pratique.core.snapshot import SnapshotDocument, SnapshotFile
+from pratique.core.snapshot import SnapshotDocument, SnapshotFile, VettedSnapshot
 from pratique.errors import (
     ApprovalNeeded,
     PratiqueError,
+    SealError,
     StorageError,
     UnreadableInput,
+    UsageError,
     VerificationRefused,
     VettingRefused,
 )
 from pratique.flows.admit import times_seen
 from pratique.flows.describe import describe, difference, model_files, report_of
 from pratique.flows.sealing import SealRequest, check_reproducible, vet_and_seal
+from pratique.seal.seal import seal
 from pratique.store import records
 from pratique.store.cas import open_store
 from pratique.store.quarantine import document_bytes, hash_tree
@@ -39,6 +43,7 @@ from tests.support.bundles import (
     World,
     make_world,
     refusing_gate,
+    sealing_of,
     write_tiny,
 )
 from tests.support.commits import write_commit
@@ -407,6 +412,76 @@ def test_clock_comes_from_the_environment(world: World, monkeypatch: pytest.Monk
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "soon")
     with pytest.raises(PratiqueError, match="SOURCE_DATE_EPOCH"):
         world.sealed()
+
+
+def taken(world: World, ahead: timedelta) -> Path:
+    """A bundle whose vetter says that the snapshot was taken so long after now."""
+    sealing = sealing_of(write_tiny(world.root / "models/tiny"))
+    snapshot = replace(sealing.vetted.snapshot, taken_at=NOW + ahead)
+    vetted = VettedSnapshot(snapshot, sealing.vetted.verdict)
+    return seal(replace(sealing, vetted=vetted), world.vetter, world.root / "tiny.bundle").path
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize("verb", ["approve", "verify", "admit"])
+def test_a_bundle_from_the_future_is_refused(
+    world: World, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every later version would count as older, and need --rollback for ever."""
+    bundle = taken(world, DAY + timedelta(seconds=1))
+    if verb != "approve":
+        with monkeypatch.context() as patch:  # an approver who looked at it with another version
+            patch.setattr("pratique.flows.approve.check_taken", lambda *_: None)
+            world.approve(bundle)
+    judged = {"approve": world.approve, "verify": world.verify, "admit": world.admit}[verb]
+    with pytest.raises(VerificationRefused, match="says that it was taken at") as refused:
+        judged(bundle)
+    assert "clock" in refused.value.hint
+    assert admitted_labels(world) == []
+    assert verb != "approve" or not (bundle / "signatures/approver.sig").exists()
+
+
+def test_clocks_may_differ_by_a_day(world: World) -> None:
+    bundle = taken(world, DAY)
+    world.approve(bundle)
+    world.verify(bundle)
+    assert world.admit(bundle).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "stops"), [(timedelta(hours=23), False), (timedelta(hours=25), True)]
+)
+def test_a_snapshot_from_the_future_is_not_sealed(
+    world: World, ahead: timedelta, *, stops: bool
+) -> None:
+    taken_at = datetime.now(UTC).replace(microsecond=0) + ahead
+    model = write_tiny(world.root / "far/tiny")
+    snapshot = as_snapshot(model, snapshot_document(model, taken_at=taken_at.isoformat()))
+    request = SealRequest(snapshot, POLICY, world.root / "future.bundle")
+
+    def sealed() -> Path:
+        gate = OpenGate()
+        return vet_and_seal(request, gate, lambda: world.vetter, on_verdict=lambda _: None).path
+
+    if stops:
+        with pytest.raises(SealError, match="was taken at"):
+            sealed()
+        assert not list(world.root.glob("*.bundle"))
+    else:
+        assert sealed().is_dir()
+
+
+def test_an_epoch_from_the_future(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for hours, fits in ((23, True), (25, False)):
+        ahead = datetime.now(UTC) + timedelta(hours=hours)
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", str(int(ahead.timestamp())))
+        if fits:
+            world.sealed()
+        else:
+            with pytest.raises(UsageError, match="is in the future"):
+                world.sealed()
 
 
 def test_description_says_when_signatures_do_not_hold(world: World) -> None:
