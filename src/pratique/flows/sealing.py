@@ -107,7 +107,14 @@ def vet_and_seal(
     with private_folder(near) as folder:
         wanted, epoch = wanted_digests(request.policy), _epoch()
         # A bare directory is taken now, which is what the clock is told to say.
-        taken = take_in(request.snapshot, folder, wanted, now=epoch, progress=progress)
+        taken = take_in(
+            request.snapshot,
+            folder,
+            wanted,
+            now=epoch,
+            limits=request.policy.fetch,
+            progress=progress,
+        )
         _refuse_future(taken.snapshot, datetime.now(UTC))
         target = _target(request.output, taken.snapshot)
         refuse_existing(target)  # before they are spent on vetting; `seal` looks again

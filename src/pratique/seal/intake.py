@@ -13,8 +13,10 @@ from pathlib import Path
 
 from pratique.core.ids import RelPath, shown
 from pratique.core.manifest import FileEntry, Manifest
+from pratique.core.policy import FetchRules
 from pratique.core.progress import Progress
 from pratique.core.snapshot import Snapshot
+from pratique.errors import SealError
 from pratique.store import disk, tree
 from pratique.store.measure import Measured, Wanted, measure, measure_all
 from pratique.store.quarantine import (
@@ -44,14 +46,17 @@ def take_in(
     wanted: Wanted,
     *,
     now: datetime | None = None,
+    limits: FetchRules | None = None,
     progress: Progress | None = None,
 ) -> Taken:
     """Hash a snapshot or a bare model directory once, into the empty folder `copy` if there is one.
 
     Guarantees what `open_snapshot` does, of the copy. Without one the bytes may change afterwards:
-    good for comparing, not for signing.
+    good for comparing, not for signing. What is larger than the `limits` of the policy, or than what
+    is free there, is refused before a byte of it is copied.
 
     Raises:
+        SealError: larger than the policy permits.
         FormatError, UnreadableInput: a link, a special file, a bad name; something cannot be read.
         VerificationRefused: it is not what `fetch` recorded.
         StorageError: the disk is full, or reading or writing failed.
@@ -59,7 +64,7 @@ def take_in(
     files: dict[Path, tuple[Measured, ...]] = {}
 
     def take(folder: Path, target: Path | None) -> Manifest:
-        found = measure_folder(folder, target, wanted, progress=progress)
+        found = measure_folder(folder, target, wanted, limits=limits, progress=progress)
         files[target or folder] = found
         return manifest_of(found)
 
@@ -89,7 +94,12 @@ def manifest_of(files: Iterable[Measured]) -> Manifest:
 
 
 def measure_folder(
-    folder: Path, copy: Path | None, wanted: Wanted, *, progress: Progress | None = None
+    folder: Path,
+    copy: Path | None,
+    wanted: Wanted,
+    *,
+    limits: FetchRules | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Measured, ...]:
     """Read each file below `folder` once: hash it, and copy it if there is a `copy`, a new folder."""
     listing = tree.walk(folder)
@@ -98,12 +108,33 @@ def measure_folder(
             for path in ("", *_parents(listing.files)):
                 disk.make_folder(copy / path, 0o700)
     with tree.opened_folder(folder) as root:
+        sizes = [(path, tree.size_of(root, path)) for path in listing.files]
+        if limits is not None:
+            _keep_within(limits, sizes)
+        if copy is not None:
+            disk.need_room(copy, sum(size for _, size in sizes), "the copy beside the target")
 
         def work(path: RelPath, *, ahead: bool) -> Measured:
             return _take(root, path, copy, wanted, progress, ahead=ahead)
 
-        sizes = [(path, tree.size_of(root, path)) for path in listing.files]
         return tuple(measure_all(sizes, work, progress=progress, what="taking in"))
+
+
+def _keep_within(limits: FetchRules, sizes: Iterable[tuple[RelPath, int]]) -> None:
+    """`fetch` refuses these too; what came another way meets the same limits here."""
+    total = 0
+    for path, size in sizes:
+        if size > limits.max_file_bytes:
+            raise SealError(
+                f"{shown(path)} has {size:,} bytes, more than the policy permits",
+                hint="raise fetch.max_file_bytes in the policy, or leave the file out",
+            )
+        total += size
+    if total > limits.max_total_bytes:
+        raise SealError(
+            f"the model has {total:,} bytes, more than the policy permits",
+            hint="raise fetch.max_total_bytes in the policy, or leave files out",
+        )
 
 
 def _parents(files: Iterable[RelPath]) -> list[str]:

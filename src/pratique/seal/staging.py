@@ -2,7 +2,10 @@
 
 import contextlib
 import errno
+import grp
 import os
+import pwd
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from pratique.errors import SealError
 from pratique.store import disk
 
 _PRIVATE: Final = ".pratique-sealing-"
+_ACCESS_LIST: Final = "system.posix_acl_access"
 
 
 @contextlib.contextmanager
@@ -21,12 +25,13 @@ def staging_for(target: Path) -> Iterator[Path]:
     Removed on the way out unless `publish` has renamed it. What a killed process left under this
     name is removed first.
 
-    Raises SealError if the target exists or another process is sealing it.
+    Raises SealError if the target exists, another process is sealing it, or others may write beside it.
     """
     refuse_existing(target)
     folder = target.with_name(f".{target.name}.sealing")
     with disk.storing(str(target)):
         target.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_shared(target.parent)
         _clear(folder)
         try:
             disk.make_folder(folder)
@@ -45,10 +50,13 @@ def private_folder(near: Path | None) -> Iterator[Path]:
     """Yield an empty folder below `near` (None: the system's) that nobody else can enter.
 
     Removed on the way out. What killed processes left there is removed first.
+
+    Raises SealError if others may rename it: what is judged could be swapped for what is signed.
     """
     place = near or Path(tempfile.gettempdir())
     with disk.storing(str(place)), contextlib.ExitStack() as held:
         place.mkdir(parents=True, exist_ok=True)
+        _refuse_shared(place)
         _sweep(place)
         while True:  # until it is locked before anybody has swept it away
             folder = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=place))
@@ -66,6 +74,37 @@ def private_folder(near: Path | None) -> Iterator[Path]:
         finally:
             with contextlib.suppress(OSError):
                 disk.remove_tree(folder)
+
+
+def _refuse_shared(place: Path) -> None:
+    """Who may write to a folder may rename what is in it, unless it is sticky as /tmp is.
+
+    A group that is its user's alone (the usual one of several Linux distributions, with a umask of
+    002) is nobody else. The folders above are not looked at: they are for whoever made them.
+    """
+    found = place.stat()
+    others = found.st_mode & stat.S_IWOTH
+    group = found.st_mode & stat.S_IWGRP and not _is_own_group(place, found.st_gid)
+    if (others or group) and not found.st_mode & stat.S_ISVTX:
+        raise SealError(
+            f"others may write to {place}, and could swap there what was judged",
+            hint="give another place with -o (TMPDIR, with --check), such as a folder of your own in "
+            f"it, or `chmod go-w` or `chmod +t` {place}",
+        )
+
+
+def _is_own_group(place: Path, gid: int) -> bool:
+    """Whether a group is ours alone, as `pam_umask` decides it: same name, same number, no members.
+
+    With an access list, the mode's bits for the group are those of everybody on the list.
+    """
+    try:
+        own, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+        listed = _ACCESS_LIST in os.listxattr(place)
+    except (KeyError, OSError):
+        return False
+    members = set(group.gr_mem) - {own.pw_name}
+    return not listed and not members and (gid, group.gr_name) == (own.pw_gid, own.pw_name)
 
 
 def _sweep(place: Path) -> None:

@@ -38,6 +38,24 @@ def storing(what: str) -> Iterator[None]:
         raise StorageError(f"{what} could not be written: {error.strerror}") from error
 
 
+def need_room(folder: Path, size: int, what: str) -> None:
+    """Raise StorageError if `size` bytes cannot fit where `folder` is, before any is written.
+
+    A file with holes has the size that its bytes take once they are copied. What fits now may not
+    fit later: writing still says when the disk is full.
+    """
+    with storing(what):
+        found = os.statvfs(folder)
+    if found.f_blocks == 0:
+        return  # a file system that does not count
+    free = found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
+    if size > free:
+        raise StorageError(
+            f"{what} needs {size:,} bytes, and {free:,} are free there",
+            hint="free some space, or give another place (-o); nothing of it was written",
+        )
+
+
 def create(path: Path, mode: int = FILE_MODE) -> int:
     """Create a new file for writing and return its descriptor. An existing name is an error."""
     descriptor = os.open(path, _NEW, mode)

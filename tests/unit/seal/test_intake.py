@@ -1,20 +1,39 @@
 """Taking in: hashed once into a private copy; what happens to the original afterwards is too late."""
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from pratique.core.candidate import Candidate
 from pratique.core.findings import Verdict
+from pratique.core.policy import Policy
 from pratique.core.stages import Stage
-from pratique.errors import FormatError, UnreadableInput, VerificationRefused
+from pratique.errors import (
+    FormatError,
+    SealError,
+    StorageError,
+    UnreadableInput,
+    VerificationRefused,
+)
 from pratique.flows.sealing import SealRequest, vet_and_seal
 from pratique.seal.intake import manifest_of, take_in
+from pratique.seal.seal import seal
 from pratique.seal.staging import private_folder
 from pratique.store import disk
 from pratique.store.measure import Wanted
 from pratique.store.quarantine import document_bytes, hash_tree
-from tests.support.bundles import FILES, NOW, POLICY, OpenGate, World, make_world, write_tiny
+from tests.support.bundles import (
+    FILES,
+    NOW,
+    POLICY,
+    OpenGate,
+    World,
+    make_world,
+    sealing_of,
+    write_tiny,
+)
 from tests.unit.store.test_quarantine import document
 
 
@@ -187,3 +206,171 @@ def test_a_bare_directory_is_as_old_as_the_clock_says(
     request = SealRequest(write_tiny(tmp_path / "in/tiny"), POLICY, tmp_path / "tiny.bundle")
     bundle = vet_and_seal(request, OpenGate(), lambda: world.vetter, on_verdict=lambda _: None)
     assert bundle.document.taken_at == bundle.document.created == "2023-11-14T22:13:20Z"
+
+
+# --- room -----------------------------------------------------------------------------------------
+
+
+def free_bytes(place: Path) -> int:
+    found = os.statvfs(place)
+    return found.f_frsize * (found.f_bfree if os.geteuid() == 0 else found.f_bavail)
+
+
+def with_holes(tmp_path: Path, size: int) -> Path:
+    """A model with a file of that size that takes no room on the disk."""
+    model = write_tiny(tmp_path / "in/tiny")
+    with (model / "model.safetensors").open("r+b") as file:
+        file.truncate(size)
+    return model
+
+
+def limited(**changes: int) -> Policy:
+    return POLICY.model_copy(update={"fetch": POLICY.fetch.model_copy(update=changes)})
+
+
+def test_a_file_with_holes_is_refused_before_it_fills_the_disk(
+    world: World, tmp_path: Path
+) -> None:
+    size = free_bytes(tmp_path) + (1 << 30)
+    policy = limited(max_file_bytes=size, max_total_bytes=2 * size)
+    request = SealRequest(with_holes(tmp_path, size), policy, tmp_path / "out/tiny.bundle")
+    with pytest.raises(StorageError, match="the copy beside the target needs") as refused:
+        vet_and_seal(request, Never(), lambda: world.vetter, on_verdict=lambda _: None)
+    assert f"needs {size:,} bytes" in refused.value.message
+    assert "-o" in refused.value.hint
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_fits_is_taken_in_with_its_holes(tmp_path: Path) -> None:
+    """The look-alike: holes alone are no reason."""
+    taken = take_in(with_holes(tmp_path, 1 << 22), copy_in(tmp_path), Wanted.SHA256)
+    (file,) = [f for f in taken.snapshot.manifest if f.path == "model.safetensors"]
+    assert file.size == 1 << 22
+
+
+def test_room_is_what_is_free_and_not_a_byte_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Found:
+        f_blocks, f_frsize, f_bfree, f_bavail = 100, 10, 5, 5
+
+    monkeypatch.setattr("pratique.store.disk.os.statvfs", lambda _: Found)
+    disk.need_room(tmp_path, 50, "it")
+    with pytest.raises(StorageError, match="it needs 51 bytes, and 50 are free there"):
+        disk.need_room(tmp_path, 51, "it")
+    monkeypatch.setattr(Found, "f_blocks", 0)  # a file system that does not count
+    disk.need_room(tmp_path, 51, "it")
+
+
+class Never(OpenGate):
+    def judge(self, candidate: Candidate, stage: Stage) -> Verdict:
+        pytest.fail("asked for what is refused anyway")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [("max_file_bytes", "'model.safetensors' has"), ("max_total_bytes", "the model has")],
+)
+def test_the_policys_limits_hold_for_what_was_never_fetched(
+    world: World, tmp_path: Path, limit: str, said: str
+) -> None:
+    model = write_tiny(tmp_path / "in/tiny")
+    sizes = [file.size for file in hash_tree(model)]
+    (model / "model.safetensors").write_bytes(bytes(max(sizes) + 1))
+    manifest = hash_tree(model)
+    largest = manifest.total_size if limit == "max_total_bytes" else max(f.size for f in manifest)
+    tight = limited(**{limit: largest - 1})
+    request = SealRequest(model, tight, tmp_path / "out/tiny.bundle")
+    with pytest.raises(SealError, match="more than the policy permits") as refused:
+        vet_and_seal(request, Never(tight), lambda: world.vetter, on_verdict=lambda _: None)
+    assert said in refused.value.message
+    assert limit in refused.value.hint
+    assert list((tmp_path / "out").iterdir()) == []
+    fits = limited(**{limit: largest})
+    request = SealRequest(model, fits, tmp_path / "out/tiny.bundle")
+    vet_and_seal(request, OpenGate(fits), lambda: world.vetter, on_verdict=lambda _: None)
+
+
+# --- who else may write there ---------------------------------------------------------------------
+
+
+def shared(tmp_path: Path, mode: int) -> Path:
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(mode)
+    return place
+
+
+class Group:
+    def __init__(self, name: str, *members: str) -> None:
+        self.gr_name, self.gr_mem = name, list(members)
+
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o772])
+def test_a_folder_that_everybody_may_write_to(world: World, tmp_path: Path, mode: int) -> None:
+    place = shared(tmp_path, mode)
+    model = write_tiny(tmp_path / "in/tiny")
+    request = SealRequest(model, POLICY, place / "tiny.bundle")
+    with pytest.raises(SealError, match="others may write to") as refused:
+        vet_and_seal(request, Never(), lambda: world.vetter, on_verdict=lambda _: None)
+    assert "chmod" in refused.value.hint
+    assert list(place.iterdir()) == []
+    with pytest.raises(SealError, match="others may write to"):
+        seal(sealing_of(model), world.vetter, place / "tiny.bundle")
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o1775, 0o755, 0o700])
+def test_a_sticky_folder_or_one_of_our_own(world: World, tmp_path: Path, mode: int) -> None:
+    place = shared(tmp_path, mode)
+    request = SealRequest(write_tiny(tmp_path / "in/tiny"), POLICY, place / "tiny.bundle")
+    vet_and_seal(request, OpenGate(), lambda: world.vetter, on_verdict=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("group", "listed", "refused"),
+    [
+        (Group(ME), [], False),
+        (Group(ME, ME), [], False),
+        (Group(ME, "bob"), [], True),
+        (Group("staff"), [], True),
+        (Group("staff", ME), [], True),
+        (Group(ME), ["system.posix_acl_access"], True),
+    ],
+)
+def test_a_folder_that_a_group_may_write_to(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    group: Group,
+    listed: list[str],
+    *,
+    refused: bool,
+) -> None:
+    """A group of one's own is nobody else: with a umask of 002 every folder is like that."""
+    place = shared(tmp_path, 0o775)
+    os.chown(place, -1, pwd.getpwuid(os.geteuid()).pw_gid)
+    monkeypatch.setattr("pratique.seal.staging.grp.getgrgid", lambda _: group)
+    monkeypatch.setattr("pratique.seal.staging.os.listxattr", lambda _: listed)
+    if not refused:
+        with private_folder(place):
+            pass
+        return
+    with pytest.raises(SealError, match="others may write to"), private_folder(place):
+        pytest.fail("entered")
+    place.chmod(0o1775)
+    with private_folder(place):
+        pass
+
+
+def test_a_folder_whose_group_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = shared(tmp_path, 0o775)
+
+    def unknown(_: int) -> Group:
+        raise KeyError
+
+    monkeypatch.setattr("pratique.seal.staging.grp.getgrgid", unknown)
+    with pytest.raises(SealError, match="others may write to"), private_folder(place):
+        pytest.fail("entered")
