@@ -66,6 +66,7 @@ def to_judge(document: BundleDocument, payload: Path, *, ours: bool) -> Iterator
             repo=document.source.repo,
             # No commit speaks of a copy's bytes.
             commit=document.source.commit if is_model else None,
+            made_from=None if is_model else document.source.commit,
             measured=files if ours else None,
             # A copy has no code: one whose configuration names some is refused, as at sealing.
             foreign=foreign_roots(document, payload) if is_model else (),

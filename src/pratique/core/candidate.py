@@ -53,6 +53,8 @@ class Candidate:
     caller found itself while it wrote `root`, to which nobody else can write: the gate then hashes
     only what it parses, and refuses if anything else lies there. None: the gate hashes everything.
     `foreign` is the code of other repositories that is carried along; it is always hashed.
+    `made_from` is the commit of the model of which this is a converted copy: no commit speaks of a
+    copy's bytes (`commit` is None), but what it shares with the model, by digest, was in that one.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Candidate:
     reference: Path | None = None
     measured: Manifest | None = None
     foreign: tuple[ForeignRoot, ...] = ()
+    made_from: CommitSha | None = None
 
 
 class Gate(Protocol):

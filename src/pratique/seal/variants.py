@@ -187,6 +187,7 @@ class Conversion:
                 name=f"{snapshot.name}-{name}",
                 root=root,
                 repo=snapshot.source.repo,
+                made_from=snapshot.source.commit,
                 measured=files,
             ),
             Stage.CONTENT,

@@ -46,7 +46,11 @@ def allow(
 
 
 def _match(finding: Finding, policy: Policy, candidate: Candidate) -> Allowance | None:
-    """The allowance that answers for `finding`, the one that holds longest if there are several."""
+    """The allowance that answers for `finding`, the one that holds longest if there are several.
+
+    One for a commit also answers for a copy that was made of it: the digest says that this is what
+    was allowed there, and what converting changed has another.
+    """
     if finding.disposition is not Disposition.APPROVE or finding.digest is None:
         return None
     found = [
@@ -55,7 +59,7 @@ def _match(finding: Finding, policy: Policy, candidate: Candidate) -> Allowance 
         if entry.check == finding.check
         and entry.digest == finding.digest
         and entry.repo in {None, candidate.repo}
-        and entry.commit in {None, candidate.commit}
+        and entry.commit in {None, candidate.commit, candidate.made_from}
         and entry.path in {None, finding.path}
     ]
     return max(found, key=lambda entry: entry.expires, default=None)
