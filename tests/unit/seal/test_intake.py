@@ -233,10 +233,12 @@ def test_a_file_with_holes_is_refused_before_it_fills_the_disk(
 ) -> None:
     size = free_bytes(tmp_path) + (1 << 30)
     policy = limited(max_file_bytes=size, max_total_bytes=2 * size)
-    request = SealRequest(with_holes(tmp_path, size), policy, tmp_path / "out/tiny.bundle")
+    model = with_holes(tmp_path, size)
+    total = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    request = SealRequest(model, policy, tmp_path / "out/tiny.bundle")
     with pytest.raises(StorageError, match="the copy beside the target needs") as refused:
         vet_and_seal(request, Never(), lambda: world.vetter, on_verdict=lambda _: None)
-    assert f"needs {size:,} bytes" in refused.value.message
+    assert f"needs {total:,} bytes" in refused.value.message
     assert "-o" in refused.value.hint
     assert list((tmp_path / "out").iterdir()) == []
 
