@@ -73,3 +73,20 @@ def test_target_that_cannot_be_made(world: World) -> None:
     target = write_tiny(world.root / "blocker", {"file": b""}) / "file" / "tiny.bundle"
     with pytest.raises(StorageError, match="could not be written"):
         seal(sealing_of(write_tiny(world.root / "tiny")), world.vetter, target)
+
+
+def test_a_file_of_a_bundle_that_was_made_huge_does_not_fill_the_disk(world: World) -> None:
+    """By holes: on the medium it takes no room, in the store it would."""
+    bundle = world.bundle("tiny")
+    weights = bundle / "payload/model/model.safetensors"
+    whole = weights.read_bytes()
+    found = os.statvfs(world.root)
+    with weights.open("r+b") as file:
+        file.truncate(found.f_frsize * found.f_bfree + (1 << 30))
+    with pytest.raises(StorageError, match="what the store lacks of the bundle needs") as refused:
+        world.admit(bundle)
+    assert "nothing of it was written" in refused.value.hint
+    assert not list(open_store(world.home).root.rglob("objects/*/*"))
+    with weights.open("r+b") as file:
+        file.truncate(len(whole))
+    assert world.admit(bundle).label

@@ -74,6 +74,7 @@ def store_content(
     with store.scratch() as scratch, tree.opened_folder(payload) as source:
         intake = _Intake(store, scratch, source, expected, wanted, progress or Quiet())
         sizes = [(path, _size_of(source, path)) for path in expected]
+        _need_room(store, scratch, {expected[path]: size for path, size in sizes})
         files = measure_all(sizes, intake.take, progress=progress, what="copying into the store")
         with disk.storing("the store"):
             name = present if present and _holds(store, present, expected) else None
@@ -87,6 +88,12 @@ def store_content(
         files=tuple(files),
         verity=dict(intake.verity),
     )
+
+
+def _need_room(store: Store, scratch: Path, sizes: Mapping[Digest, int]) -> None:
+    """A file that somebody made huge, with holes, would fill the disk before its digest is known."""
+    new = sum(size for digest, size in sizes.items() if not store.object(digest).exists())
+    disk.need_room(scratch, new, "what the store lacks of the bundle")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def need_room(folder: Path, size: int, what: str) -> None:
     if size > free:
         raise StorageError(
             f"{what} needs {size:,} bytes, and {free:,} are free there",
-            hint="free some space, or give another place (-o); nothing of it was written",
+            hint="free some space there, or choose another place; nothing of it was written",
         )
 
 
