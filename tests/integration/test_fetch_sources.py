@@ -389,7 +389,7 @@ def xet_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[World, S
     answer = Reply(200, {"Content-Type": "application/json"}, json.dumps(token).encode())
     world.lies = [on("/tree/", edited(offer)), on("xet-read-token", lambda _q, _r: answer)]
     monkeypatch.setattr(
-        "pratique.fetch.hub.hub_xet", lambda s, r, c, _: HubXet(s, r, c, storage.open)
+        "pratique.fetch.bring.hub_xet", lambda s, r, c, _: HubXet(s, r, c, storage.open)
     )
     return world, storage
 

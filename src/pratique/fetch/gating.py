@@ -59,5 +59,19 @@ def gate_answer(verdict: Verdict, stage: Stage, kept: Path) -> PratiqueError:
     )
 
 
+def stops(state: VerdictState, stage: Stage) -> bool:
+    """A refusal ends a fetch at once; a wish for approval when everything cheap has been asked.
+
+    So whoever is to approve sees all findings together, with the digests that allowances must name.
+    """
+    match state:
+        case VerdictState.PASSED:
+            return False
+        case VerdictState.FAILED:
+            return True
+        case VerdictState.NEEDS_APPROVAL:
+            return stage >= Stage.HEADERS
+
+
 def _before(stage: Stage) -> str:
     return "" if stage is Stage.CONTENT else "; no weights were downloaded"

@@ -5,12 +5,9 @@ heads of the weights, ask; tokenizer, ask; everything else, ask; tie every byte 
 rename. A refusal ends it at once; without PASSED nothing after the heads is downloaded.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,17 +20,18 @@ from pratique.attest.commit_proof import (
 from pratique.core.candidate import Candidate, Gate, Listed
 from pratique.core.findings import Verdict, VerdictState
 from pratique.core.foreign import ForeignRoot
-from pratique.core.ids import RelPath, RepoId, shown
-from pratique.core.manifest import FileEntry, Manifest
+from pratique.core.ids import RelPath, RepoId
 from pratique.core.policy import Policy
 from pratique.core.progress import Progress, Quiet
 from pratique.core.snapshot import Proof, Snapshot
 from pratique.core.stages import Stage
-from pratique.errors import FetchError, FormatError, UnreadableInput
+from pratique.errors import FetchError, UnreadableInput
 from pratique.fetch import plan
 from pratique.fetch.api import (
     RepoInfo,
 )
+from pratique.fetch.bring import Bring
+from pratique.fetch.existing import existing_snapshot
 from pratique.fetch.foreign import (
     FOREIGN_FILE,
     MAX_DEPTH,
@@ -42,36 +40,27 @@ from pratique.fetch.foreign import (
     foreign_references,
 )
 from pratique.fetch.foreign_code import CodeFetch, CodeReference, code_references, forget_code
-from pratique.fetch.gating import gate_answer
-from pratique.fetch.heads import fetch_head
+from pratique.fetch.gating import gate_answer, stops
 from pratique.fetch.listing import (
     Wanted,
-    by_content,
+    affordable,
     for_gate,
     for_model,
-    wanted_files,
     with_blobs,
     with_folders,
 )
 from pratique.fetch.pinning import HubRequest, Pinned, pin_commit, resolve
 from pratique.fetch.record import HubRecord, write_record
 from pratique.fetch.session import HubSession
-from pratique.fetch.sink import Arrived
-from pratique.fetch.stream import Download, Stopped
-from pratique.fetch.xet import hub_xet
 from pratique.formats.git import is_git_material
 from pratique.store.quarantine import (
     Workspace,
-    open_snapshot,
     quarantine_dir,
-    read_document,
     recorded_snapshot,
     snapshot_dir_name,
     workspace,
 )
 from pratique.store.tree import walk
-
-AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +89,7 @@ class HubFetch:
         if final.exists() and not final.is_dir():
             raise UnreadableInput(f"{final} is no directory", hint="give another --into")
         if final.exists() and any(final.iterdir()):
-            return _existing(final, info, self.policy, request)
+            return existing_snapshot(final, info, self.policy, request)
         pinned = pin_commit(self.session, request, info, self.policy, renamed=renamed)
         with workspace(final) as space:
             return _Take(self, pinned, space, (*within, info.repo)).run()
@@ -109,31 +98,6 @@ class HubFetch:
         if self.into is not None:
             return self.into.absolute()
         return quarantine_dir(self.home) / snapshot_dir_name(info.repo, info.commit)
-
-
-def _existing(final: Path, info: RepoInfo, policy: Policy, request: HubRequest) -> Snapshot:
-    """Return the snapshot that is there, if it is what fetching would make now."""
-    snapshot = open_snapshot(final)
-    if (snapshot.source.repo, snapshot.source.commit) != (info.repo, info.commit):
-        raise UnreadableInput(
-            f"{final} exists and holds something else", hint="give another directory with --into"
-        )
-    today = datetime.now(UTC).date()
-    named = code_references(snapshot.model_dir, policy, info.repo, info.commit, today)
-    if {one.pin for one in named} != {code.pin for code in snapshot.foreign}:
-        raise UnreadableInput(
-            f"{final} has code of other repositories at other commits than the policy pins",
-            hint="remove it and fetch again; a snapshot is never edited",
-        )
-    here = {str(file.path) for file in snapshot.manifest}
-    selected = plan.selector(request.only, request.without)
-    known = here.union(entry.path for entry in read_document(final).left_out)
-    if here != {path for path in known if selected(path) and not is_git_material(path)}:
-        raise UnreadableInput(
-            f"{final} has other files of this commit than are wanted now",
-            hint="remove it, or fetch into another directory with --into",
-        )
-    return snapshot
 
 
 class _Take:
@@ -151,7 +115,7 @@ class _Take:
         self._listing = tuple(
             entry for entry in for_gate(pinned.items, pinned.proof) if selected(entry.path)
         )
-        self._arrived: dict[RelPath, Arrived] = {}
+        self._bring = Bring(fetch.session, pinned, space, fetch.progress)
         self._verdicts: list[tuple[Stage, Verdict]] = []
         self._named: tuple[CodeReference, ...] = ()
         self._code: tuple[Snapshot, ...] = ()
@@ -160,39 +124,17 @@ class _Take:
         # `.git*` names are shown to the gate once; their content is carried as proof, not as model.
         self._judge(Stage.LISTING, with_folders(e for e in self._listing if _of_git_or_model(e)))
         listing = with_folders(for_model(self._listing))
-        files = self._affordable()
+        pinned = self._pinned
+        files = affordable(pinned.items, self._selected, self._fetch.policy.fetch, pinned.repo)
         self._clear_strays(files)
         stages = plan.stages(files)
         for stage in (Stage.CODE_AND_CONFIG, Stage.HEADERS, Stage.TOKENIZER, Stage.CONTENT):
-            self._bring(stages[stage], stage)
+            self._bring.files(stages[stage], _WORDS[stage])
             if stage is Stage.HEADERS:
-                self._bring_heads(stages[Stage.CONTENT])
+                self._bring.heads(stages[Stage.CONTENT])
             self._take_code()
             self._judge(stage, listing)
         return self._finish()
-
-    def _affordable(self) -> tuple[Wanted, ...]:
-        rules = self._fetch.policy.fetch
-        try:
-            files = wanted_files(self._pinned.items, self._selected)
-        except FormatError as error:
-            raise FetchError(error.message, hint="leave it behind with --without") from error
-        for file in files:
-            if file.size > rules.max_file_bytes:
-                raise FetchError(
-                    f"{shown(file.path)} has {file.size} bytes, more than the policy permits",
-                    hint="raise fetch.max_file_bytes, or leave it behind with --without",
-                )
-        if sum(file.size for file in files) > rules.max_total_bytes:
-            raise FetchError(
-                f"{self._pinned.repo} is larger than the policy permits",
-                hint="raise fetch.max_total_bytes, or leave files behind with --without",
-            )
-        if not files:
-            raise FetchError(
-                f"{self._pinned.repo} has no file that is wanted", hint="check --only and --without"
-            )
-        return files
 
     def _clear_strays(self, files: Iterable[Wanted]) -> None:
         """An earlier run with another selection may have left files that are not wanted now."""
@@ -214,7 +156,7 @@ class _Take:
                 listing=listing,
                 heads=self._space.heads,
                 hub=pinned.info.claims,
-                measured=self._measured() if stage is Stage.CONTENT else None,
+                measured=self._bring.measured() if stage is Stage.CONTENT else None,
                 foreign=tuple(
                     ForeignRoot(named.pin, code.model_dir)
                     for named, code in zip(self._named, self._code, strict=True)
@@ -223,47 +165,11 @@ class _Take:
             stage,
         )
         self._verdicts.append((stage, verdict))
-        if _stops(verdict.state, stage):
+        if stops(verdict.state, stage):
             if stage < Stage.CONTENT and verdict.state is VerdictState.FAILED:
                 self._space.discard()  # nothing of it is worth keeping, and nobody can allow it
             model = self._space.model
             raise gate_answer(verdict, stage, model.parent if self._code else model)
-
-    def _measured(self) -> Manifest:
-        """What was hashed while it arrived, in this run: the gate need not hash it again."""
-        return Manifest.of(FileEntry(p, a.wanted.size, a.sha256) for p, a in self._arrived.items())
-
-    def _bring(self, files: Sequence[Wanted], stage: Stage) -> None:
-        self._fetch.progress.begin(_WORDS[stage], sum(file.size for file in files))
-        download = self._download()
-        groups = by_content(files)
-
-        def bring(expected: str) -> None:
-            for file in groups[expected]:
-                self._one(download, file)
-
-        largest_first = sorted(groups, key=lambda key: -groups[key][0].size)
-        in_parallel([partial(bring, key) for key in largest_first], download.stop)
-
-    def _one(self, download: Download, file: Wanted) -> None:
-        target = self._space.model / file.path
-        part = self._space.parts / f"{file.expected}.part"
-        if target.exists():
-            target.replace(part)  # from an earlier run: hashed again like any part
-        self._arrived[file.path] = download.fetch(file, part, target)
-
-    def _bring_heads(self, files: Sequence[Wanted]) -> None:
-        self._fetch.progress.begin("heads of the weights", None)
-        download = self._download()
-        jobs = [
-            partial(fetch_head, download, file, self._space.heads / file.path) for file in files
-        ]
-        in_parallel(jobs, download.stop)
-
-    def _download(self) -> Download:
-        fetch, pinned = self._fetch, self._pinned
-        xet = hub_xet(fetch.session, pinned.repo, pinned.commit, self._space.root / "xet")
-        return Download(fetch.session, pinned.repo, pinned.commit, fetch.progress, xet=xet)
 
     def _finish(self) -> Snapshot:
         pinned = self._pinned
@@ -273,10 +179,10 @@ class _Take:
                 proof,
                 {
                     path: ProvedFile(a.wanted.size, a.sha256, a.git_id)
-                    for path, a in self._arrived.items()
+                    for path, a in self._bring.arrived.items()
                 },
                 commit=pinned.commit,
-                left_out=[i.path for i in pinned.items if i.path not in self._arrived],
+                left_out=[i.path for i in pinned.items if i.path not in self._bring.arrived],
                 signing_keys=self._fetch.policy.fetch.commit_signing_keys,
             )
             for path, body in proof.files():
@@ -293,8 +199,8 @@ class _Take:
             taken_at=datetime.now(UTC).replace(microsecond=0),
             renamed_from=pinned.renamed_from,
         )
-        left_out = [item for item in pinned.items if item.path not in self._arrived]
-        document = write_record(self._space, record, list(self._arrived.values()), left_out)
+        left_out = [item for item in pinned.items if item.path not in self._bring.arrived]
+        document = write_record(self._space, record, list(self._bring.arrived.values()), left_out)
         return recorded_snapshot(self._space.finish(document), document)
 
     def _take_code(self) -> None:
@@ -337,7 +243,7 @@ class _Take:
             for item in pinned.items
             if is_git_material(item.path) and item.sha256 is None and item.size <= MAX_BLOB_BYTES
         ]
-        download = self._download()
+        download = self._bring.download()
         bodies: list[bytes] = []
         for file in small[:64]:
             part = self._space.parts / f"{file.expected}.part"
@@ -345,20 +251,6 @@ class _Take:
             download.fetch(file, part, target)
             bodies.append(target.read_bytes())
         return with_blobs(pinned.proof, bodies)
-
-
-def _stops(state: VerdictState, stage: Stage) -> bool:
-    """A refusal ends a fetch at once; a wish for approval when everything cheap has been asked.
-
-    So whoever is to approve sees all findings together, with the digests that allowances must name.
-    """
-    match state:
-        case VerdictState.PASSED:
-            return False
-        case VerdictState.FAILED:
-            return True
-        case VerdictState.NEEDS_APPROVAL:
-            return stage >= Stage.HEADERS
 
 
 def _of_git_or_model(entry: Listed) -> bool:
@@ -373,27 +265,3 @@ _WORDS: Final = {
     Stage.TOKENIZER: "tokenizer",
     Stage.CONTENT: "weights",
 }
-
-
-def in_parallel(jobs: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Run all; after the first failure the others are told to stop, and it is raised."""
-    if not jobs:
-        return
-    with ThreadPoolExecutor(max_workers=min(AT_ONCE, len(jobs))) as pool:
-        running: list[Future[None]] = [pool.submit(job) for job in jobs]
-        try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
-        failed = [f for f in done if f.exception() is not None]
-        if failed:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-    errors = [e for f in running if not f.cancelled() and (e := f.exception()) is not None]
-    real = [e for e in errors if not isinstance(e, Stopped)]
-    if real:
-        raise real[0]
-    if errors:
-        raise errors[0]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pratique.attest.commit_proof import MAX_BLOB_BYTES, ProofObjects
 from pratique.core.candidate import EntryKind, Listed
-from pratique.core.ids import MAX_DEPTH, Digest, GitId, RelPath, parse_relpath, shown
+from pratique.core.ids import MAX_DEPTH, Digest, GitId, RelPath, RepoId, parse_relpath, shown
+from pratique.core.policy import FetchRules
 from pratique.errors import FetchError, FormatError
 from pratique.fetch.api import Item
 from pratique.formats.git import (
@@ -175,3 +176,27 @@ def by_content(files: Iterable[Wanted]) -> Mapping[str, tuple[Wanted, ...]]:
     for file in files:
         groups.setdefault(file.expected, []).append(file)
     return {key: tuple(group) for key, group in groups.items()}
+
+
+def affordable(
+    items: Iterable[Item], wanted: Callable[[str], bool], rules: FetchRules, repo: RepoId
+) -> tuple[Wanted, ...]:
+    """The files to download. Raises FetchError if there are none, or more than the policy permits."""
+    try:
+        files = wanted_files(items, wanted)
+    except FormatError as error:
+        raise FetchError(error.message, hint="leave it behind with --without") from error
+    for file in files:
+        if file.size > rules.max_file_bytes:
+            raise FetchError(
+                f"{shown(file.path)} has {file.size} bytes, more than the policy permits",
+                hint="raise fetch.max_file_bytes, or leave it behind with --without",
+            )
+    if sum(file.size for file in files) > rules.max_total_bytes:
+        raise FetchError(
+            f"{repo} is larger than the policy permits",
+            hint="raise fetch.max_total_bytes, or leave files behind with --without",
+        )
+    if not files:
+        raise FetchError(f"{repo} has no file that is wanted", hint="check --only and --without")
+    return files
