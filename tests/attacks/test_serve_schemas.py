@@ -185,3 +185,14 @@ def test_tools_with_hostile_parameters(served):
         data = json.dumps({**body, "tool_choice": "required"}).encode("utf-8", "surrogatepass")
         assert post(served, data).status_code in {200, 400, 413}, name
     still_there(served, pid)
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_beside_one_another_cost_no_more(served, name):
+    """A schema that stands beside tools is compiled twice: once by itself, once with them."""
+    pid = served.supervisor.pid
+    function = {"name": "f", "parameters": BOMBS[name], "strict": True}
+    tools = [{"type": "function", "function": function}]
+    for more in ({"tools": tools}, {"tools": tools, "tool_choice": "required"}):
+        assert post(served, body_with(BOMBS[name], **more)).status_code in {200, 400, 413}
+    still_there(served, pid)

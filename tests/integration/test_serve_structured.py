@@ -148,6 +148,80 @@ def test_a_named_function_is_called_and_its_answer_can_be_sent_back(client, ters
     assert again.usage.completion_tokens <= 5
 
 
+def without(served: Served, letters: str, terse: dict[str, float]) -> dict[str, float]:
+    """Keep the answer from beginning with `letters`, so that its first branch is settled."""
+    body = {"prompt": " ".join(letters), "add_special_tokens": False}
+    answer = httpx.post(f"{served.url}/tokenize", json=body, timeout=60)
+    return {**terse, **{str(token): -100.0 for token in answer.json()["tokens"]}}
+
+
+def test_a_schema_beside_tools_gives_a_call_or_an_answer_of_it(client, served, terse):
+    both = {"tools": [TOOL], "response_format": FORMAT}
+    choice = chat(client, **both, logit_bias=without(served, "<", terse)).choices[0]
+    assert (choice.finish_reason, choice.message.tool_calls) == ("stop", None)
+    jsonschema.validate(json.loads(choice.message.content), Berth.model_json_schema())
+    one = {"parallel_tool_calls": False, "logit_bias": without(served, "{", terse)}
+    choice = chat(client, **both, **one).choices[0]
+    assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
+    Place.model_validate_json(choice.message.tool_calls[0].function.arguments)
+    pieces = [piece.choices[0] for piece in chat(client, **both, **one, stream=True)]
+    assert pieces[-1].finish_reason == "tool_calls"
+    assert not any(piece.delta.content for piece in pieces)
+
+
+def test_a_schema_beside_a_choice_of_tools_gives_what_was_chosen(client, terse):
+    both = {"tools": [TOOL], "response_format": FORMAT, "logit_bias": terse}
+    choice = chat(client, **both, tool_choice="none").choices[0]
+    jsonschema.validate(json.loads(choice.message.content), Berth.model_json_schema())
+    for chosen in ("required", {"type": "function", "function": {"name": "moor"}}):
+        message = (
+            chat(client, **both, tool_choice=chosen, parallel_tool_calls=False).choices[0].message
+        )
+        assert message.content is None
+        Place.model_validate_json(message.tool_calls[0].function.arguments)
+
+
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_a_refusal_names_the_schema_that_is_at_fault(client, choice):
+    bad: Any = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}
+    tool: Any = {"type": "function", "function": {"name": "f", "parameters": {"not": {}}}}
+    both = {"client": client, "tool_choice": choice}
+    assert refusal(chat, **both, response_format=bad, tools=[TOOL]).param == "response_format"
+    assert refusal(chat, **both, response_format=FORMAT, tools=[tool]).param == "tools"
+    form = {"type": "json_schema", "name": "x", "schema": {"not": {}}}
+    flat: Any = {"type": "function", **TOOL["function"]}
+    error = refusal(
+        client.responses.create, model="tiny", input="x", text={"format": form}, tools=[flat],
+        tool_choice=choice,
+    )  # fmt: skip
+    assert error.param == "text.format"
+
+
+def test_where_a_call_is_a_whole_answer_a_schema_must_not_look_like_one(tmp_path):
+    directory = models.write_llama(tmp_path / "bare")
+    template = directory / "chat_template.jinja"
+    place = '{%- if tools %}{# {"name": …, "parameters": dictionary} #}{% endif -%}'
+    template.write_text(place + template.read_text(encoding="utf-8"), encoding="utf-8")
+    with serving(directory) as served:
+        client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
+        asked: Any = {"model": "bare", "messages": MESSAGES, "tools": [TOOL], "max_tokens": 60}
+        create = client.chat.completions.create
+        error = refusal(create, **asked, response_format={"type": "json_object"})
+        assert (error.param, error.code) == ("response_format", "unsupported_schema")
+        error = refusal(
+            client.responses.create, model="bare", input="x", max_output_tokens=60,
+            tools=[{"type": "function", **TOOL["function"]}],
+            text={"format": {"type": "json_object"}},
+        )  # fmt: skip
+        assert error.param == "text.format"
+        for more in ({"response_format": FORMAT}, {}):  # the tool is strict: both are guarded
+            choice = create(**asked, **more).choices[0]
+            for call in choice.message.tool_calls or []:
+                Place.model_validate_json(call.function.arguments)
+            if not choice.message.tool_calls:
+                assert more or (choice.message.content.lstrip() or "x")[0] not in "{["
+
+
 def test_text_streams_while_tools_are_only_offered(client):
     pieces = list(chat(client, tools=[TOOL], stream=True, max_tokens=20))
     assert len([piece for piece in pieces if piece.choices[0].delta.content]) > 2
@@ -233,6 +307,29 @@ def test_functions_are_called_and_their_results_are_taken(client):
         **{**asked, "max_output_tokens": 5}, input=back, tool_choice="none"
     )
     assert answer.usage.output_tokens <= 5
+
+
+def test_responses_take_a_schema_beside_functions(client):
+    tool: Any = {"type": "function", **TOOL["function"]}
+    form: Any = {"type": "json_schema", "name": "b", "schema": Berth.model_json_schema()}
+    kinds = set()
+    for _ in range(6):
+        events = list(
+            client.responses.create(
+                model="tiny", input="x", tools=[tool], text={"format": form}, stream=True,
+                parallel_tool_calls=False, max_output_tokens=180,
+            )
+        )  # fmt: skip
+        final = events[-1].response
+        kinds.add(final.status)
+        if final.status != "completed":  # spaces, for as long as JSON allows them
+            continue
+        (item,) = final.output
+        if item.type == "function_call":
+            Place.model_validate_json(item.arguments)
+        else:
+            Berth.model_validate_json(final.output_text)
+    assert "completed" in kinds
 
 
 def test_a_long_answer_is_incomplete(client):

@@ -40,8 +40,8 @@ class Fault(enum.StrEnum):
     SCHEMA_TOO_BIG = "schema_too_big"
     SCHEMA_UNSUPPORTED_HERE = "schema_unsupported_here"
     """The model's tokenizer cannot be held to a grammar."""
-    STRICT_NEEDS_CHOICE = "strict_needs_choice"
-    """Calls in the form of this template cannot be told from text before they are complete."""
+    SCHEMA_LIKE_CALL = "schema_like_call"
+    """An answer of the schema could be read as a call in the form of this template."""
     TOOL_FORM_UNKNOWN = "tool_form_unknown"
     """The template shows no form of a call that is known here."""
     WRONG_TASK = "wrong_task"
@@ -96,8 +96,8 @@ class Generate(BaseModel):
 
     `messages` and `tools` go to the admitted chat template as they are. `schema_` constrains the
     answer to JSON of that schema ({}: any JSON). `must_call` constrains it to calls of these tools,
-    one or, with `several_calls`, more; `may_call` leaves it free but for the calls in it. At most one
-    of the three is given. Requests of one `scope` may share what was computed of their prompts; None
+    one or, with `several_calls`, more, and a schema beside it is only checked; `may_call` leaves it
+    free but for the calls in it, or with a schema lets it be calls or that JSON. Requests of one `scope` may share what was computed of their prompts; None
     shares with nobody.
     """
 
@@ -323,7 +323,10 @@ class TokenIds(BaseModel):
 
 
 class Failed(BaseModel):
-    """A request was not answered. `got` and `limit` are numbers that belong to the fault."""
+    """A request was not answered. `got` and `limit` are numbers that belong to the fault.
+
+    `of_tools`: the schema at fault is a tool's parameters, not that of the answer.
+    """
 
     model_config = _STRICT
 
@@ -332,6 +335,7 @@ class Failed(BaseModel):
     fault: Fault
     got: Count = 0
     limit: Count = 0
+    of_tools: bool = False
 
 
 class Beat(BaseModel):

@@ -310,8 +310,10 @@ class Engine:
 
     def _lose(self, row: Row) -> bool:
         """The grammar has come to its limits: no answer is better than one that breaks it."""
-        self._fail(row.job, Fault.SCHEMA_TOO_BIG)
-        self.inbox.put(Cancel(id=row.job.request.id))  # its other choices
+        request = row.job.request
+        failed = Failed(id=request.id, fault=Fault.SCHEMA_TOO_BIG, of_tools=request.schema_ is None)
+        self._out.append(failed)
+        self.inbox.put(Cancel(id=request.id))  # its other choices
         return True
 
     def _done(self, row: Row, finish: Finish) -> None:
@@ -421,11 +423,21 @@ def admit(
 def _held_to_grammar(job: Job, masks: Masks | None) -> Job | Failed:
     request = job.request
     if masks is None:
-        return Failed(id=request.id, fault=Fault.SCHEMA_UNSUPPORTED_HERE)
+        return Failed(
+            id=request.id,
+            fault=Fault.SCHEMA_UNSUPPORTED_HERE,
+            of_tools=request.schema_ is None,
+        )
     try:
         return replace(job, masks=masks(request))
     except SchemaRefused as refused:
-        return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
+        return Failed(
+            id=request.id,
+            fault=refused.fault,
+            got=refused.got,
+            limit=refused.limit,
+            of_tools=refused.of_tools,
+        )
 
 
 def drain(inbox: Inbox) -> Iterator[Job | Cancel | Stop]:

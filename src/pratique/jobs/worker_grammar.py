@@ -5,29 +5,18 @@ work; the grammar's mask is looked at once, so that one that can never begin is 
 The library's words, which quote the schema, go nowhere: what is wrong becomes a fault.
 """
 
-import json
 import threading
 import weakref
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import llguidance
 import numpy as np
 from numpy.typing import NDArray
 
 from pratique.core.wire import Fault, Generate, ToolForm
+from pratique.jobs.worker_calls import JSON_OPTIONS, Calls, may_look_like_a_call
 from pratique.jobs.worker_schema import SchemaRefused, check_schema
 from pratique.jobs.worker_vocabulary import Vocabulary
-
-# Between JSON's tokens one space, or a new line with its indentation: no room to ramble.
-_OPTIONS: Final[Any] = {  # llguidance.JsonCompileOptions, which exists for type checkers alone
-    "lenient": False,
-    "coerce_one_of": False,
-    "whitespace_pattern": r"( |\n {0,20})",
-}
-_MOST_CALLS: Final = 16
-_LISTED: Final = "[TOOL_CALLS]"
-_TAG: Final = "<tool_call>"
 
 
 def _limits() -> llguidance.LLParserLimits:
@@ -100,11 +89,10 @@ class Grammars:
 
         Raises SchemaRefused. The place is free again when the last mask is forgotten.
         """
-        vocabulary = self._known()
-        grammar = self._grammar(request, vocabulary)
+        vocabulary = self._known(request)
         self._free.acquire()
         try:
-            matcher = self._compiled(grammar, vocabulary)
+            matcher = self._matcher(request, vocabulary)
             held = tuple(self._ends) if request.ignore_eos else ()
             masks = tuple(GrammarMask(matcher.deep_copy(), held) for _ in range(request.n))
         except BaseException:
@@ -113,7 +101,7 @@ class Grammars:
         _when_all_are_gone(masks, self._free)
         return masks
 
-    def _known(self) -> Vocabulary:
+    def _known(self, request: Generate) -> Vocabulary:
         """The vocabulary, worked out when it is first needed."""
         if self._vocabulary is None and not self._hopeless:
             try:
@@ -121,18 +109,43 @@ class Grammars:
             except Exception:  # noqa: BLE001 - NotByText, or a tokenizer that is not as the library expects
                 self._hopeless = True
         if self._vocabulary is None:
-            raise SchemaRefused(Fault.SCHEMA_UNSUPPORTED_HERE)
+            raise SchemaRefused(Fault.SCHEMA_UNSUPPORTED_HERE, of_tools=request.schema_ is None)
         return self._vocabulary
 
-    def _grammar(self, request: Generate, vocabulary: Vocabulary) -> str:
+    def _matcher(self, request: Generate, vocabulary: Vocabulary) -> llguidance.LLMatcher:
+        """Compile what holds `request`. A refusal says which of schema and tools is at fault.
+
+        A schema that tools stand beside is compiled by itself first: what is wrong with it is wrong
+        even where the answer must be a call.
+        """
         if request.schema_ is not None:
-            return _of_schema(request.schema_)
-        names = request.must_call or request.may_call
-        chosen = [tool for tool in request.tools if _function(tool).get("name") in names]
-        many = _MOST_CALLS if request.several_calls else 1
-        if request.may_call:
-            return _of_text_with_calls(chosen, self._form, many)
-        return _of_calls(chosen, self._form, vocabulary.specials, many)
+            alone = self._compiled(_of_schema(request.schema_), vocabulary)
+            if not request.must_call and not request.may_call:
+                return alone
+            self._distinct(request)
+        try:
+            return self._compiled(self._of_tools(request, vocabulary), vocabulary)
+        except SchemaRefused as refused:
+            refused.of_tools = True
+            raise
+
+    def _distinct(self, request: Generate) -> None:
+        """Raise SchemaRefused where an answer of the schema could be read as a call."""
+        marked = self._form in {ToolForm.NONE, ToolForm.TAGGED}
+        if request.may_call and not marked and may_look_like_a_call(request.schema_):
+            raise SchemaRefused(Fault.SCHEMA_LIKE_CALL)
+
+    def _of_tools(self, request: Generate, vocabulary: Vocabulary) -> str:
+        calls = Calls(
+            request.tools,
+            request.must_call or request.may_call,
+            self._form,
+            vocabulary.specials,
+            several=request.several_calls,
+        )
+        if request.must_call:
+            return calls.only()
+        return calls.or_text() if request.schema_ is None else calls.or_json(request.schema_)
 
     @staticmethod
     def _compiled(grammar: str, vocabulary: Vocabulary) -> llguidance.LLMatcher:
@@ -162,87 +175,6 @@ def _when_all_are_gone(masks: tuple[GrammarMask, ...], free: threading.Semaphore
 def _of_schema(schema: dict[str, Any]) -> str:
     check_schema(schema)
     try:
-        return llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=_OPTIONS)
+        return llguidance.LLMatcher.grammar_from_json_schema(schema, overrides=JSON_OPTIONS)
     except Exception as error:  # what the library thinks of a client's schema
         raise SchemaRefused(Fault.BAD_SCHEMA) from error
-
-
-def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = tool.get("function")
-    return found if isinstance(found, Mapping) else {}
-
-
-# For each form: what all calls begin with, one call around its arguments, what is between calls, what
-# they end with. Spaces are as templates teach them: what a model has not seen it writes badly.
-_FORMS: Final = {
-    ToolForm.TAGGED: (
-        "",
-        (_TAG + '\n{"name": ', ', "arguments": ', "}\n</tool_call>"),
-        "\n",
-        "",
-    ),
-    ToolForm.BARE: ("", ('{"name": ', ', "parameters": ', "}"), "; ", ""),
-    ToolForm.LISTED: ("[", ('{"name": ', ', "arguments": ', "}"), ", ", "]"),
-}
-
-
-def _of_calls(
-    tools: list[dict[str, Any]], form: ToolForm, specials: Mapping[str, int], many: int
-) -> str:
-    """Return the grammar of calls. Every tool's parameters are a grammar of their own: `$ref` is theirs."""
-    if form is ToolForm.NONE or (form is ToolForm.LISTED and _LISTED not in specials):
-        raise SchemaRefused(Fault.TOOL_FORM_UNKNOWN)
-    start, (before, between, after), joint, end = _FORMS[form]
-    if form is ToolForm.BARE:
-        many = 1  # what separates several is not settled among templates
-    mark = f"<[{specials[_LISTED]}]> " if form is ToolForm.LISTED else ""
-    start = f"start: {mark}{_quoted(start)} call {_repeated(joint, many)} {_quoted(end)}"
-    return _whole([start], tools, before, between, after)
-
-
-def _of_text_with_calls(tools: list[dict[str, Any]], form: ToolForm, many: int) -> str:
-    """Return the grammar of any text in which what opens a call must become one."""
-    if form is not ToolForm.TAGGED:
-        raise SchemaRefused(
-            Fault.TOOL_FORM_UNKNOWN if form is ToolForm.NONE else Fault.STRICT_NEEDS_CHOICE
-        )
-    _, (before, between, after), _, _ = _FORMS[form]
-    start = "start: tagged* TEXT" if many > 1 else "start: TEXT | tagged"
-    free = ["TEXT: /(.|\\n)*/", f"opened[lazy]: TEXT {_quoted(_TAG)}", "tagged: opened call"]
-    return _whole([start, *free], tools, before.removeprefix(_TAG), between, after)
-
-
-def _whole(
-    rules: list[str], tools: list[dict[str, Any]], before: str, between: str, after: str
-) -> str:
-    """Return `rules` with that of a call: one alternative for each tool."""
-    calls = " | ".join(f"call{at}" for at in range(len(tools)))
-    rules = ["%llguidance {}", *rules, f"call: {calls}"]
-    grammars: list[dict[str, Any]] = []
-    for at, tool in enumerate(tools):
-        function = _function(tool)
-        name = json.dumps(json.dumps(str(function["name"])))
-        rules.append(
-            f"call{at}: {_quoted(before)} {name} {_quoted(between)} @args{at} {_quoted(after)}"
-        )
-        grammars.append({"name": f"args{at}", "json_schema": _arguments(function)})
-    return json.dumps(
-        {"grammars": [{"name": "calls", "lark_grammar": "\n".join(rules)}, *grammars]}
-    )
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text) if text else ""
-
-
-def _repeated(joint: str, many: int) -> str:
-    return f"({_quoted(joint)} call){{0,{many - 1}}}" if many > 1 else ""
-
-
-def _arguments(function: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tool's parameters as the schema of an object, which arguments always are."""
-    parameters = dict(function.get("parameters") or {})
-    if parameters.setdefault("type", "object") != "object":
-        raise SchemaRefused(Fault.BAD_SCHEMA)
-    check_schema(parameters)
-    return {**parameters, "x-guidance": _OPTIONS}

@@ -95,4 +95,4 @@ class Intake:
         except MemoryError:
             return Failed(id=request.id, fault=Fault.OUT_OF_MEMORY)
         except BaseException:  # noqa: BLE001 - the library's panics are no Exception; one request is lost
-            return Failed(id=request.id, fault=Fault.BAD_SCHEMA)
+            return Failed(id=request.id, fault=Fault.BAD_SCHEMA, of_tools=request.schema_ is None)

@@ -43,13 +43,19 @@ _EXPENSIVE: Final = ("pattern", "patternProperties", "multipleOf")
 
 
 class SchemaRefused(Exception):
-    """A schema that is not compiled. `keyword` is a number into core.schema_words."""
+    """A schema that is not compiled. `keyword` is a number into core.schema_words.
 
-    def __init__(self, fault: Fault, *, keyword: int = 0, limit: int = 0) -> None:
+    `of_tools`: it is a tool's parameters, not the schema of the answer.
+    """
+
+    def __init__(
+        self, fault: Fault, *, keyword: int = 0, limit: int = 0, of_tools: bool = False
+    ) -> None:
         super().__init__(fault.value)
         self.fault = fault
         self.got = keyword
         self.limit = limit
+        self.of_tools = of_tools
 
 
 def check_schema(schema: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -28,6 +29,7 @@ from pratique.jobs.worker_engine import Job, admit
 from pratique.jobs.worker_grammar import Grammars
 from pratique.jobs.worker_schema import SchemaRefused
 from pratique.jobs.worker_vocabulary import NotByText, Vocabulary
+from pratique.serve.gateway.tools import Reading
 from tests.support import model_tokenizers
 from tests.unit.jobs.test_worker_engine import engine_for
 
@@ -335,27 +337,39 @@ def test_the_bare_form(loaded, heard):
     arguments_are_right(json.loads(done.text), "parameters")
 
 
-def test_the_listed_form_begins_with_its_special_token(loaded, heard, tmp_path):
+@pytest.fixture(scope="module")
+def mistral(tmp_path_factory) -> Any:
+    """A tokenizer with the special token that opens calls in the listed form, in the place of 2."""
     import transformers
 
-    model_tokenizers.write_tokenizer(tmp_path)
-    config = json.loads((tmp_path / "tokenizer.json").read_text())
+    directory = tmp_path_factory.mktemp("listed")
+    rows = model_tokenizers.write_tokenizer(directory)
+    config = json.loads((directory / "tokenizer.json").read_text())
     for token in config["added_tokens"]:
         if token["content"] == "<|system|>":
             token["content"] = "[TOOL_CALLS]"
     vocab = config["model"]["vocab"]
-    number = vocab["[TOOL_CALLS]"] = vocab.pop("<|system|>")
-    (tmp_path / "tokenizer.json").write_text(json.dumps(config))
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    grammars = Grammars(tokenizer, rows=384, ends=frozenset({1}), form=ToolForm.LISTED, most=2)
-    (mask,) = grammars.masks(call_of())
-    assert np.flatnonzero(mask.allowed(384)).tolist() == [number]
-    ids = [number]
-    rng = np.random.default_rng(1)
-    while not mask.accept(ids[-1]) and len(ids) < 300:
-        ids.append(int(rng.choice(np.flatnonzero(mask.allowed(384)))))
-    (value,) = json.loads(tokenizer.decode(ids, skip_special_tokens=True))
+    vocab["[TOOL_CALLS]"] = vocab.pop("<|system|>")
+    (directory / "tokenizer.json").write_text(json.dumps(config))
+    tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
+    return SimpleNamespace(tokenizer=tokenizer, vocabulary=rows)
+
+
+def test_the_listed_form_begins_with_its_special_token(mistral):
+    (mask,) = grammars_for(mistral, ToolForm.LISTED).masks(call_of())
+    number = mistral.tokenizer.convert_tokens_to_ids("[TOOL_CALLS]")
+    assert np.flatnonzero(mask.allowed(mistral.vocabulary)).tolist() == [number]
+    (value,) = json.loads(walk(mask, mistral.tokenizer, mistral.vocabulary, 1))
     arguments_are_right(value, "arguments")
+
+
+def takes(loaded: Any, mask: Any, text: str) -> bool:
+    """Whether the grammar lets `text` be the whole answer, cut as the tokenizer cuts it."""
+    for token in loaded.tokenizer.encode(text, add_special_tokens=False):
+        if not mask.allowed(loaded.vocabulary)[token]:
+            return False
+        mask.accept(token)
+    return bool(mask.allowed(loaded.vocabulary)[loaded.tokenizer.eos_token_id])
 
 
 def test_text_may_be_anything_but_a_wrong_call(loaded):
@@ -383,13 +397,172 @@ def test_text_may_be_anything_but_a_wrong_call(loaded):
         (ToolForm.NONE, {}, Fault.TOOL_FORM_UNKNOWN),
         (ToolForm.LISTED, {}, Fault.TOOL_FORM_UNKNOWN),
         (ToolForm.NONE, {"must_call": (), "may_call": ("turn",)}, Fault.TOOL_FORM_UNKNOWN),
-        (ToolForm.BARE, {"must_call": (), "may_call": ("turn",)}, Fault.STRICT_NEEDS_CHOICE),
+        (ToolForm.LISTED, {"must_call": (), "may_call": ("turn",)}, Fault.TOOL_FORM_UNKNOWN),
+        (
+            ToolForm.NONE,
+            {"must_call": (), "may_call": ("turn",), "schema": POINT},
+            Fault.TOOL_FORM_UNKNOWN,
+        ),
     ],
 )
 def test_what_a_template_cannot_say_is_refused(loaded, form, more, fault):
     with pytest.raises(SchemaRefused) as caught:
         grammars_for(loaded("llama")[0], form).masks(call_of(**more))
     assert caught.value.fault is fault
+
+
+# --- calls or an answer of a schema, calls or text that is no call ----------------------------
+
+CALLS = {
+    ToolForm.TAGGED: '<tool_call>\n{"name": "turn", "arguments": %s}\n</tool_call>',
+    ToolForm.BARE: '{"name": "turn", "parameters": %s}',
+    ToolForm.LISTED: '[TOOL_CALLS][{"name": "turn", "arguments": %s}]',
+}
+RIGHT = '{"ok": true, "side": null, "n": 3}'
+WRONG = '{"ok": true, "side": null, "n": 99}'
+FORMS = pytest.mark.parametrize("form", list(CALLS))
+PLACE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"n": {"type": "integer"}, "nam": {"$ref": "#/$defs/t"}},
+    "additionalProperties": False,
+    "$defs": {"t": {"type": "string"}},
+}
+
+
+def masks_for(mistral: Any, form: ToolForm, **more: Any) -> Any:
+    request = call_of(**{"must_call": (), "may_call": ("turn",), **more})
+    return grammars_for(mistral, form).masks(request)[0]
+
+
+@FORMS
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (RIGHT, False),
+        ('{"n": 3, "nam": "<tool_call>"}', True),
+        ('{"nam": "[TOOL_CALLS][{"}', False),  # the special token, not its letters
+        ("{}", True),
+        ('{"name": "turn"}', False),
+        ('{"n": "3"}', False),
+        ("Sure", False),
+        ("[]", False),
+    ],
+)
+def test_with_a_schema_what_is_no_call_is_of_it(mistral, form, text, wanted):
+    assert takes(mistral, masks_for(mistral, form, schema=PLACE), text) is wanted
+
+
+@FORMS
+@pytest.mark.parametrize("more", [{"schema": PLACE}, {}])
+def test_with_a_schema_or_text_a_call_must_be_right(mistral, form, more):
+    assert takes(mistral, masks_for(mistral, form, **more), CALLS[form] % RIGHT)
+    assert not takes(mistral, masks_for(mistral, form, **more), CALLS[form] % WRONG)
+    assert not takes(mistral, masks_for(mistral, form, **more), (CALLS[form] % RIGHT)[:-1])
+
+
+@FORMS
+@pytest.mark.parametrize("root", [PLACE, {"type": "integer"}, {"type": ["null", "string"]}])
+def test_both_answers_come_and_each_is_right(mistral, form, root):
+    reading = Reading(frozenset({"turn"}), form)
+    kinds = set()
+    for seed in range(24):
+        mask = masks_for(mistral, form, schema=root)
+        text = walk(mask, mistral.tokenizer, mistral.vocabulary, seed)
+        _, calls = reading.split(text)
+        kinds.add(bool(calls))
+        for call in calls:
+            jsonschema.validate(json.loads(call.arguments), POINT)
+        if not calls:
+            jsonschema.validate(json.loads(text), root)
+    assert kinds >= {False} if form is ToolForm.LISTED else kinds == {True, False}
+
+
+LIKE_CALLS: list[dict[str, Any]] = [
+    {},
+    {"type": "object"},
+    {"type": "object", "additionalProperties": False, "properties": {"name": {"const": "x"}}},
+    {"type": "object", "additionalProperties": {"type": "integer"}},
+    {"type": "object", "additionalProperties": False, "patternProperties": {"^n": {}}},
+    {"type": "array", "items": {"type": "integer"}},
+    {"type": ["string", "array"]},
+    {"enum": [{"name": "turn"}]},
+    {"const": {"name": "turn", "parameters": {}}},
+    {"$ref": "#/$defs/a", "$defs": {"a": {"type": "object"}}},
+    {"anyOf": [{"type": "integer"}, {"type": "object"}]},
+]
+
+
+@pytest.mark.parametrize("schema", LIKE_CALLS)
+@pytest.mark.parametrize("form", [ToolForm.BARE, ToolForm.LISTED])
+def test_a_schema_whose_answers_could_be_taken_for_calls_is_refused(mistral, form, schema):
+    with pytest.raises(SchemaRefused) as caught:
+        masks_for(mistral, form, schema=schema)
+    assert (caught.value.fault, caught.value.of_tools) == (Fault.SCHEMA_LIKE_CALL, False)
+
+
+@pytest.mark.parametrize("schema", LIKE_CALLS)
+def test_a_form_with_an_opening_of_its_own_takes_any_schema(mistral, schema):
+    assert masks_for(mistral, ToolForm.TAGGED, schema=schema).allowed(mistral.vocabulary).any()
+
+
+@FORMS
+def test_where_a_call_must_come_the_schema_is_only_looked_at(mistral, form):
+    mask = masks_for(mistral, form, must_call=("turn",), may_call=(), schema={})
+    assert takes(mistral, mask, CALLS[form] % RIGHT)
+    mask = masks_for(mistral, form, must_call=("turn",), may_call=(), schema={})
+    assert not takes(mistral, mask, "{}")
+    with pytest.raises(SchemaRefused) as caught:
+        masks_for(mistral, form, must_call=("turn",), may_call=(), schema={"not": {}})
+    assert not caught.value.of_tools
+
+
+@FORMS
+def test_a_refusal_says_whether_schema_or_tools_are_at_fault(mistral, form):
+    tool = {"type": "function", "function": {"name": "turn", "parameters": {"not": {}}}}
+    for schema in (PLACE, None):
+        with pytest.raises(SchemaRefused) as caught:
+            masks_for(mistral, form, schema=schema, tools=(tool,))
+        assert (caught.value.fault, caught.value.of_tools) == (Fault.SCHEMA_KEYWORD, True)
+
+
+@pytest.mark.parametrize("form", [ToolForm.BARE, ToolForm.LISTED])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", True),
+        (" \n", True),
+        ("Sure.", True),
+        ('I would say {"name": "turn", "parameters": {}}', True),
+        ("\N{NO-BREAK SPACE}{", True),
+        ('"{"', True),
+        (RIGHT, False),
+        ('\t{"name": "turn", "parameters": {}}', False),
+        ('\r\n[{"name": "turn", "arguments": {}}]', False),
+        ('{"name": "turn"}', False),
+        ("[1]", False),
+    ],
+)
+def test_where_a_call_is_a_whole_answer_text_does_not_begin_as_one(mistral, form, text, wanted):
+    assert takes(mistral, masks_for(mistral, form), text) is wanted
+
+
+@pytest.mark.parametrize("form", [ToolForm.BARE, ToolForm.LISTED])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [" ", "\n", "\t", "\x0b", "\u2028", "\ufeff", "a", "[", "]", "{", "}", '{"name": "turn"}',
+             '{"name": "turn", "parameters": {}}', '{"name": "turn", "arguments": {"n": 1}}']
+        ),
+        max_size=4,
+    )
+)  # fmt: skip
+def test_no_text_that_is_let_through_reads_as_a_wrong_call(mistral, form, parts):
+    text = "".join(parts)
+    if takes(mistral, masks_for(mistral, form), text):
+        assert Reading(frozenset({"turn"}), form).split(text) == (text, [])
 
 
 @pytest.mark.parametrize(

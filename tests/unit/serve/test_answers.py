@@ -102,6 +102,7 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type":
         {"tools": TOOLS, "tool_choice": "required", "parallel_tool_calls": False},
         {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}},
         {"tools": TOOLS},
+        {"tools": TOOLS, "response_format": FORMAT},
     ],
 )
 def test_a_line_asks_what_the_route_asks(tmp_path, more):
@@ -128,7 +129,6 @@ def test_every_field_of_a_request_reaches_the_worker():
     ("more", "param"),
     [
         ({"max_completion_tokens": 3}, "max_tokens"),
-        ({"tools": TOOLS, "response_format": FORMAT}, "response_format"),
         ({"tools": TOOLS + TOOLS}, "tools"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"parallel_tool_calls": True}, "parallel_tool_calls"),

@@ -84,3 +84,36 @@ def test_a_stream_says_what_the_whole_says(parts, size, reading):
     assert (sent + last).split() == text.split() or not calls
     if not calls:
         assert sent + last == whole
+
+
+FRAGMENTS = [
+    "<tool_call>",
+    "</tool_call>",
+    "{",
+    "}",
+    '"',
+    "\\",
+    ":",
+    ",",
+    "name",
+    "f",
+    "\n",
+    CALL,
+    CALL[11:],
+]
+STRINGS = st.lists(st.sampled_from(FRAGMENTS), max_size=6).map("".join)
+
+
+@given(
+    st.recursive(
+        STRINGS | st.none() | st.integers(0, 9),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(STRINGS, inner, max_size=3),
+        max_leaves=8,
+    ),
+    st.sampled_from([None, 1]),
+)
+def test_no_answer_in_json_reads_as_a_tagged_call(value, indent):
+    """An answer of a schema may stand beside calls only because of this."""
+    for ascii_only in (True, False):
+        text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
+        assert TAGGED.split(text) == (text, [])

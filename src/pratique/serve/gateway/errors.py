@@ -124,11 +124,14 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
         "{schema}",
         "unsupported field '{schema}': this model's tokenizer cannot be held to a schema",
     ),
-    Fault.STRICT_NEEDS_CHOICE: (
+    Fault.SCHEMA_LIKE_CALL: (
         400,
-        "unsupported_value",
-        "tools",
-        "field 'tools': with this template 'strict' needs a 'tool_choice' of 'required' or a name",
+        "unsupported_schema",
+        "{schema}",
+        (
+            "field '{schema}': this model writes a call as a whole answer in JSON, and an answer of this schema "
+            "could be taken for one: list its 'properties' without 'name', forbid others, or choose a tool"
+        ),
     ),
     Fault.TOOL_FORM_UNKNOWN: (
         400,
@@ -182,6 +185,7 @@ def of_fault(failed: Failed, *, schema_field: str = "response_format") -> ApiErr
     elif status >= 500:
         kind = "server_error"
     keyword = _keyword(failed.got)
+    schema_field = "tools" if failed.of_tools else schema_field
     return ApiError(
         status,
         message.format(got=failed.got, limit=failed.limit, schema=schema_field, keyword=keyword),

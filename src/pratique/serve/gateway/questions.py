@@ -49,9 +49,9 @@ def of_chat(asked: ChatRequest) -> Question:
         raise _wrong("max_tokens", "give only one of 'max_tokens' and 'max_completion_tokens'")
     choice = asked.tool_choice
     named = None if choice is None or isinstance(choice, str) else choice.function.name
-    calls = _calls(asked.tools or [], choice, named, parallel=asked.parallel_tool_calls)
     schema = asked.response_format.schema_for_worker() if asked.response_format else None
-    _only_one(schema, calls, "response_format")
+    parallel = asked.parallel_tool_calls
+    calls = _calls(asked.tools or [], choice, named, parallel=parallel, held=schema is not None)
     request = Generate(
         id=0,
         messages=tuple(message.plain() for message in asked.messages),
@@ -68,7 +68,7 @@ def of_chat(asked: ChatRequest) -> Question:
         may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "tools" if calls.tools else "response_format", calls.several)
+    return Question(request, "response_format", calls.several)
 
 
 def of_completion(asked: CompletionRequest) -> list[Question]:
@@ -109,10 +109,10 @@ def of_responses(asked: ResponsesRequest) -> Question:
     choice = asked.tool_choice
     named = None if choice is None or isinstance(choice, str) else choice.name
     tools = [tool.nested() for tool in asked.tools or ()]
-    calls = _calls(tools, choice, named, parallel=asked.parallel_tool_calls)
     form = asked.text.format if asked.text else None
     schema = form.schema_for_worker() if form else None
-    _only_one(schema, calls, "text.format")
+    parallel = asked.parallel_tool_calls
+    calls = _calls(tools, choice, named, parallel=parallel, held=schema is not None)
     request = Generate(
         id=0,
         messages=tuple(messages),
@@ -125,7 +125,7 @@ def of_responses(asked: ResponsesRequest) -> Question:
         may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "tools" if calls.tools else "text.format", calls.several)
+    return Question(request, "text.format", calls.several)
 
 
 def _calls(
@@ -134,7 +134,9 @@ def _calls(
     named: str | None,
     *,
     parallel: bool | None,
+    held: bool,
 ) -> _Calls:
+    """Sort the tools. `held`: the answer has a schema, so that what is no call must be of it."""
     names = [tool.function.name for tool in tools]
     if len(set(names)) != len(names):
         raise _wrong("tools", "field 'tools': two functions have the same name")
@@ -149,20 +151,10 @@ def _calls(
     if named is not None and named not in names:
         raise _wrong("tool_choice", "field 'tool_choice': names a function that is not offered")
     must = (named,) if named is not None else tuple(names) if choice == "required" else ()
-    held = not must and any(tool.function.strict for tool in tools)
+    held = held or any(tool.function.strict for tool in tools)
+    may = tuple(names) if held and not must else ()
     several = parallel is not False and named is None
-    return _Calls(
-        tuple(tool.plain() for tool in tools), must, tuple(names) if held else (), several
-    )
-
-
-def _only_one(schema: object, calls: _Calls, field: str) -> None:
-    if schema is not None and calls.tools:
-        raise _wrong(
-            field,
-            f"unsupported field '{field}': it cannot be combined with tools",
-            code="unsupported_field",
-        )
+    return _Calls(tuple(tool.plain() for tool in tools), must, may, several)
 
 
 def _wrong(field: str, words: str, *, code: str = "invalid_value") -> ApiError:
