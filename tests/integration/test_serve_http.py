@@ -66,6 +66,21 @@ def test_completions_and_several_prompts(client):
     assert "".join(c.choices[0].text for c in streamed) == one.choices[0].text
 
 
+def test_scores_say_where_their_tokens_stand(client):
+    asked = {"model": "tiny", "prompt": "ship", "max_tokens": 20, "seed": 3, "logprobs": 1}
+    whole = client.completions.create(**asked).choices[0]
+    offsets = whole.logprobs.text_offset
+    assert len(offsets) == len(whole.logprobs.tokens)
+    assert offsets[0] == 0
+    assert offsets == sorted(offsets)
+    assert offsets[-1] <= len(whole.text)
+    assert len(set(offsets)) > 5
+    pieces = [
+        piece.choices[0].logprobs for piece in client.completions.create(**asked, stream=True)
+    ]
+    assert [at for piece in pieces if piece for at in piece.text_offset] == offsets
+
+
 def test_choices_seeds_and_scores(client):
     first = ask(client, temperature=1, seed=5, n=3, logprobs=True, top_logprobs=2)
     again = ask(client, temperature=1, seed=5, n=3)

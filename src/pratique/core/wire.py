@@ -234,10 +234,11 @@ class TokenScore(BaseModel):
 
 
 class ScoredToken(TokenScore):
-    """A token that was drawn, with the likeliest others."""
+    """A token that was drawn, with the likeliest others. `offset`: where in its choice's text it begins."""
 
     model_config = _STRICT
 
+    offset: Count = 0
     top: tuple[TokenScore, ...] = Field(default=(), max_length=20)
 
 

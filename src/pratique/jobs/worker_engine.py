@@ -239,7 +239,11 @@ class Engine:
             job=job,
             index=index,
             drawer=Drawer(request.sampling, self._defaults, job.prompt, index=index, mask=mask),
-            text=TextStream(self._prompts.decode, stops=request.stop, eager=request.stream),
+            text=TextStream(
+                self._prompts.decode,
+                stops=request.stop,
+                eager=request.stream or request.logprobs is not None,  # scores say where they begin
+            ),
         )
 
     # --- tokens -----------------------------------------------------------------------------
@@ -271,7 +275,7 @@ class Engine:
     ) -> list[bool]:
         """Give each row its token and say which rows are complete."""
         for at, scored in scores.items():
-            rows[at].scores.append(scored)
+            rows[at].scores.append(scored.model_copy(update={"offset": rows[at].text.length}))
         return [self._accept(row, token) for row, token in zip(rows, tokens, strict=True)]
 
     def _accept(self, row: Row, token: int) -> bool:
@@ -317,14 +321,16 @@ class Engine:
         return True
 
     def _done(self, row: Row, finish: Finish) -> None:
+        text = row.unsent + row.text.finish()
+        end = row.text.length
         self._out.append(
             Done(
                 id=row.job.request.id,
                 index=row.index,
-                text=row.unsent + row.text.finish(),
+                text=text,
                 finish=finish,
                 completion_tokens=row.count,
-                scores=tuple(row.scores),
+                scores=tuple(_within(score, end) for score in row.scores),
             )
         )
 
@@ -383,6 +389,11 @@ class Engine:
                 bytes_peak=peak,
             )
         )
+
+
+def _within(score: ScoredToken, end: int) -> ScoredToken:
+    """Place what a stop string cut off, like the token that ends an answer, at the end of the text."""
+    return score if score.offset <= end else score.model_copy(update={"offset": end})
 
 
 Masks = Callable[[Generate], tuple[TokenMask, ...]]

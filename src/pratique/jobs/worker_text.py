@@ -21,9 +21,20 @@ class TextStream:
     """Turns one choice's tokens into released text.
 
     With neither stop strings nor a reader who waits for pieces, nothing is decoded until the end.
+    `length` counts the characters that are complete, held ones too; at the end, those of the whole text.
     """
 
-    __slots__ = ("_decode", "_eager", "_held", "_ids", "_prefix", "_read", "_stops", "stopped")
+    __slots__ = (
+        "_decode",
+        "_eager",
+        "_held",
+        "_ids",
+        "_prefix",
+        "_read",
+        "_stops",
+        "length",
+        "stopped",
+    )
 
     def __init__(
         self, decode: Decoder, *, stops: tuple[str, ...] = (), eager: bool = False
@@ -35,6 +46,7 @@ class TextStream:
         self._prefix = 0
         self._read = 0
         self._held = ""
+        self.length = 0
         self.stopped = False
 
     def push(self, token: int) -> str:
@@ -60,10 +72,12 @@ class TextStream:
         return released + rest
 
     def _release(self, text: str) -> str:
+        self.length += len(text)
         text = self._held + text
         found = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
+            self.length -= len(text) - min(found)
             return text[: min(found)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - keep :]

@@ -20,14 +20,14 @@ def chat_scores(scores: list[ScoredToken]) -> dict[str, Any] | None:
 
 
 def text_scores(scores: list[ScoredToken]) -> dict[str, Any] | None:
-    """Return scores as text completions have them."""
+    """Return scores as text completions have them; offsets count from where the answer begins."""
     if not scores:
         return None
     return {
         "tokens": [s.token for s in scores],
         "token_logprobs": [s.logprob for s in scores],
         "top_logprobs": [{t.token: t.logprob for t in s.top} for s in scores],
-        "text_offset": [],
+        "text_offset": [s.offset for s in scores],
     }
 
 

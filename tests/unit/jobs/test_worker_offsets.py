@@ -1,0 +1,97 @@
+"""Where each scored token stands in its choice's text: whole, streamed, cut, and within characters."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pratique.core.wire import Delta, Done, Finish, Sampling, ScoredToken
+from pratique.jobs.worker_text import TextStream
+from tests.unit.jobs.test_worker_grammar import asked, run
+from tests.unit.jobs.test_worker_text import decode_bytes
+
+BROKEN = "\N{REPLACEMENT CHARACTER}"
+SAID = {"const": "a ship, Grüße 日本語 🚢; the end"}
+TEXT = json.dumps(SAID["const"], ensure_ascii=False)
+LLAMA = pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+
+
+def said(heard: Any, done: Done) -> tuple[str, list[ScoredToken]]:
+    deltas = [d for d in heard.of(Delta) if (d.id, d.index) == (done.id, done.index)]
+    text = "".join(d.text for d in deltas) + done.text
+    return text, [s for d in deltas for s in d.scores] + list(done.scores)
+
+
+@LLAMA
+@pytest.mark.parametrize("stream", [False, True])
+def test_each_token_stands_where_it_is_said_to(loaded, heard, architecture, stream):
+    model = loaded(architecture)[0]
+    found = run(model, heard, asked(1, schema=SAID, logprobs=0, stream=stream, n=2))
+    for done in found.values():
+        text, scores = said(heard, done)
+        assert text == TEXT
+        assert len(scores) == done.completion_tokens
+        offsets = [score.offset for score in scores]
+        assert offsets == sorted(offsets)
+        assert offsets[0] == 0
+        whole = [score for score in scores if BROKEN not in score.token]
+        assert len(whole) > 5
+        for score in whole[:-1]:
+            assert text.startswith(score.token, score.offset)
+        # nothing is skipped: between two tokens there is what the first of them says
+        for one, two in zip(scores, scores[1:], strict=False):
+            between = text[one.offset : two.offset]
+            assert between == one.token or BROKEN in one.token
+
+
+def test_streams_say_the_same_offsets_as_a_whole(loaded, heard):
+    model = loaded("llama")[0]
+    free = {"schema": None, "logprobs": 1, "max_tokens": 40, "ignore_eos": True}
+    (whole,) = run(model, heard, asked(5, **free)).values()
+    heard.messages.clear()
+    (done,) = run(model, heard, asked(5, **free, stream=True)).values()
+    text, scores = said(heard, done)
+    assert text == whole.text
+    assert scores == list(whole.scores)
+
+
+def test_the_token_that_ends_an_answer_stands_at_its_end(loaded, heard):
+    ending = Sampling(temperature=0, logit_bias={1: 100.0})
+    request = asked(1, schema=None, logprobs=0).model_copy(update={"sampling": ending})
+    (done,) = run(loaded("llama")[0], heard, request).values()
+    assert (done.text, [s.offset for s in done.scores]) == ("", [0])
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stop", ["ship", "p, G", "Grüße", "日本", '"a'])
+def test_what_a_stop_string_cuts_off_stands_at_the_end(loaded, heard, stop, stream):
+    request = asked(1, schema=SAID, logprobs=0, stream=stream, stop=(stop,))
+    (done,) = run(loaded("llama")[0], heard, request).values()
+    text, scores = said(heard, done)
+    assert (done.finish, text) == (Finish.STOP, TEXT[: TEXT.find(stop)])
+    assert max(score.offset for score in scores) == len(text)
+    assert [s.offset for s in scores] == sorted(s.offset for s in scores)
+
+
+@given(st.text(st.characters(exclude_characters=BROKEN, exclude_categories=["Cs"]), max_size=30))
+def test_a_piece_of_a_character_stands_where_the_character_does(text):
+    stream = TextStream(decode_bytes, eager=True)
+    for at, byte in enumerate(data := text.encode()):
+        assert stream.length == len(data[:at].decode("utf-8", "ignore"))
+        stream.push(byte)
+    stream.finish()
+    assert stream.length == len(text)
+
+
+@given(st.text("abc", max_size=30), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
+def test_the_length_at_the_end_is_that_of_what_was_released(text, stops):
+    stream = TextStream(decode_bytes, stops=tuple(stops), eager=True)
+    out = ""
+    for byte in text.encode():
+        out += stream.push(byte)
+        if stream.stopped:
+            break
+    out += stream.finish()
+    assert stream.length == len(out)
