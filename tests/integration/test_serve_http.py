@@ -164,6 +164,35 @@ def test_refusals_have_the_client_own_types(client, more, status, code):
     assert streamed.value.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("route", "more", "param", "code"),
+    [
+        ("completions", {"prompt": "long " * 2000}, "prompt", "context_length_exceeded"),
+        ("completions", {"prompt": [999_999]}, "prompt", "unknown_token"),
+        (
+            "completions",
+            {"prompt": [5], "logit_bias": {"999999": 1}},
+            "logit_bias",
+            "unknown_token",
+        ),
+        ("completions", {"prompt": ["x"], "stop": "x" * 1025}, "stop", "invalid_value"),
+        ("responses", {"input": "long " * 2000}, "input", "context_length_exceeded"),
+        (
+            "responses",
+            {"input": "x", "max_output_tokens": 9999},
+            "input",
+            "context_length_exceeded",
+        ),
+        ("chat/completions", {"messages": MESSAGES * 200}, "messages", "context_length_exceeded"),
+        ("chat/completions", {"messages": MESSAGES, "stop": ["x"] * 17}, "stop", "invalid_value"),
+    ],
+)
+def test_a_refusal_names_the_field_of_its_own_route(served, route, more, param, code):
+    body = {"model": "tiny", **more}
+    error = httpx.post(f"{served.url}/v1/{route}", json=body, timeout=60).json()["error"]
+    assert (error["param"], error["code"]) == (param, code)
+
+
 def test_kept_prompts_are_never_shared_between_keys(directory):
     """What one key's request computed shows in no other key's answer, count or metric."""
     secrets = {}

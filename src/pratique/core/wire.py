@@ -30,6 +30,8 @@ class Fault(enum.StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"
     PROMPT_EMPTY = "prompt_empty"
     BAD_TOKEN = "bad_token"  # noqa: S105 - a vocabulary id, not a secret
+    BAD_BIAS = "bad_bias"
+    """A token of `logit_bias` that the vocabulary does not have."""
     NO_TEMPLATE = "no_template"
     TEMPLATE_REFUSED = "template_refused"
     TEMPLATE_WITHOUT_TOOLS = "template_without_tools"

@@ -55,7 +55,7 @@ class Prompts:
         self._check(ids)
         for token in request.sampling.logit_bias:
             if token >= self._vocabulary:
-                raise Refused(Fault.BAD_TOKEN, got=token, limit=self._vocabulary)
+                raise Refused(Fault.BAD_BIAS, got=token, limit=self._vocabulary)
         return ids
 
     def of_tokenize(self, request: Tokenize) -> list[int]:

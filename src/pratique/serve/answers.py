@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pratique.core.wire import Delta, Done, Embed, Failed, Generate, Started, Vectors
 from pratique.errors import FormatError, PratiqueError, ServeError, UnreadableInput
 from pratique.formats import json_strict
-from pratique.serve.gateway.errors import ApiError, of_fault
+from pratique.serve.gateway.errors import ApiError, FieldNames, of_fault
 from pratique.serve.gateway.exchange import Exchange, Recorder
 from pratique.serve.gateway.fields import ChatRequest, CompletionRequest, EmbeddingRequest, read
 from pratique.serve.gateway.questions import Question, of_chat, of_completion
@@ -353,9 +353,7 @@ async def _asked(
                     exchange.prompt_tokens, exchange.finish = answer.prompt_tokens, "stop"
                     return {"embedding": answer.rows[0], "dimensions": answer.dimensions}
                 case Failed():
-                    raise of_fault(
-                        answer, schema_field=question.schema_field if question else "input"
-                    )
+                    raise of_fault(answer, question.fields if question else FieldNames("input"))
                 case _:
                     raise WorkerGone
     finally:

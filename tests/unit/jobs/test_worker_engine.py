@@ -241,7 +241,7 @@ def test_requests_wait_for_room_in_the_cache_and_all_are_answered(loaded, heard)
         (Generate(id=0, tokens=()), Fault.PROMPT_EMPTY),
         (Generate(id=0, text=""), Fault.PROMPT_EMPTY),
         (Generate(id=0, tokens=(10**6,)), Fault.BAD_TOKEN),
-        (Generate(id=0, tokens=(5,), sampling=Sampling(logit_bias={10**6: 1})), Fault.BAD_TOKEN),
+        (Generate(id=0, tokens=(5,), sampling=Sampling(logit_bias={10**6: 1})), Fault.BAD_BIAS),
         (Generate(id=0, tokens=(5,), n=9), Fault.TOO_BIG),
         (Generate(id=0, messages=({"role": 5},)), Fault.TEMPLATE_REFUSED),
         (

@@ -1,5 +1,6 @@
 """Where each scored token stands in its choice's text: whole, streamed, cut, and within characters."""
 
+import itertools
 import json
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_each_token_stands_where_it_is_said_to(loaded, heard, architecture, stre
         for score in whole[:-1]:
             assert text.startswith(score.token, score.offset)
         # nothing is skipped: between two tokens there is what the first of them says
-        for one, two in zip(scores, scores[1:], strict=False):
+        for one, two in itertools.pairwise(scores):
             between = text[one.offset : two.offset]
             assert between == one.token or BROKEN in one.token
 

@@ -19,7 +19,7 @@ from pratique.core.load import Limits, Task
 from pratique.core.wire import Classify, Embed, Failed, Generate, Sampling
 from pratique.errors import FormatError
 from pratique.serve.gateway.access import Callers
-from pratique.serve.gateway.errors import ApiError, bug, note_bug, of_fault, unavailable
+from pratique.serve.gateway.errors import ApiError, FieldNames, bug, note_bug, of_fault, unavailable
 from pratique.serve.gateway.exchange import Exchange, Recorder
 from pratique.serve.gateway.http import read_body
 from pratique.serve.gateway.metrics import Metrics, gateway_metrics
@@ -222,11 +222,11 @@ class Gateway:
         report = self.supervisor.report
         self.recorder.served(exchange, rung=report.rung.value if report else "-")
 
-    async def ask_one(self, message: Any) -> Any:  # noqa: ANN401 - a request and its one answer
+    async def ask_one(self, message: Any, fields: FieldNames) -> Any:  # noqa: ANN401 - a request and its one answer
         """Ask the worker something that has one answer. Raises ApiError, WorkerGone."""
         answer = await only(await self.ask(message))
         if isinstance(answer, Failed):
-            raise of_fault(answer)
+            raise of_fault(answer, fields)
         return answer
 
     async def ask(self, message: Any, exchange: Exchange | None = None) -> Ticket:  # noqa: ANN401 - any request

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from pratique.core.wire import Classify, Embed, Labels, TokenIds, Tokenize, Vectors
 from pratique.serve.gateway.app import Gateway
-from pratique.serve.gateway.errors import ApiError
+from pratique.serve.gateway.errors import ApiError, FieldNames
 from pratique.serve.gateway.exchange import Exchange
 from pratique.serve.gateway.fields import (
     ClassifyRequest,
@@ -19,6 +19,7 @@ from pratique.serve.gateway.fields import (
 
 MOST_INPUTS = 2048
 _MOST_TOKEN = 2**31
+_INPUT = FieldNames("input")
 
 
 async def embeddings(gateway: Gateway, exchange: Exchange, body: bytes) -> Response:
@@ -28,7 +29,7 @@ async def embeddings(gateway: Gateway, exchange: Exchange, body: bytes) -> Respo
     texts, tokens = inputs(asked.input)
     for text in texts:
         exchange.asked(text)
-    answer = await gateway.ask_one(Embed(id=0, texts=tuple(texts), tokens=tokens))
+    answer = await gateway.ask_one(Embed(id=0, texts=tuple(texts), tokens=tokens), _INPUT)
     assert isinstance(answer, Vectors)
     exchange.prompt_tokens, exchange.finish = answer.prompt_tokens, "stop"
     gateway.supervisor.answered()
@@ -86,7 +87,7 @@ async def classify(gateway: Gateway, exchange: Exchange, body: bytes) -> Respons
     texts, _ = inputs(asked.input)
     for text in texts:
         exchange.asked(text)
-    answer = await gateway.ask_one(Classify(id=0, texts=tuple(texts)))
+    answer = await gateway.ask_one(Classify(id=0, texts=tuple(texts)), _INPUT)
     assert isinstance(answer, Labels)
     exchange.prompt_tokens, exchange.finish = answer.prompt_tokens, "stop"
     gateway.supervisor.answered()
@@ -125,7 +126,8 @@ async def tokenize(gateway: Gateway, exchange: Exchange, body: bytes) -> Respons
         messages = tuple(message.plain() for message in asked.messages)
     exchange.asked(asked.prompt or "")
     answer = await gateway.ask_one(
-        Tokenize(id=0, text=asked.prompt, messages=messages, special=asked.add_special_tokens)
+        Tokenize(id=0, text=asked.prompt, messages=messages, special=asked.add_special_tokens),
+        FieldNames("prompt" if messages is None else "messages"),
     )
     assert isinstance(answer, TokenIds)
     exchange.prompt_tokens, exchange.finish = len(answer.ids), "stop"

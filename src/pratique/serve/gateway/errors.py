@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final, Literal
 
@@ -67,31 +68,45 @@ def unavailable(message: str, *, retry_after: int = 5) -> ApiError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """Where a route's client writes what the worker may refuse."""
+
+    prompt: str = "messages"
+    schema: str = "response_format"
+
+
 # fault -> status, code, field, what to say; {got} and {limit} are numbers from the worker.
 _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
     Fault.PROMPT_TOO_LONG: (
         400,
         "context_length_exceeded",
-        "messages",
+        "{prompt}",
         "the request needs {got} tokens; this model is served with a context of {limit}",
     ),
-    Fault.PROMPT_EMPTY: (400, "prompt_empty", "prompt", "the prompt has no tokens"),
+    Fault.PROMPT_EMPTY: (400, "prompt_empty", "{prompt}", "the prompt has no tokens"),
     Fault.BAD_TOKEN: (
         400,
         "unknown_token",
-        None,
-        "token {got} is not in the model's vocabulary of {limit}",
+        "{prompt}",
+        "field '{prompt}': token {got} is not in the model's vocabulary of {limit}",
+    ),
+    Fault.BAD_BIAS: (
+        400,
+        "unknown_token",
+        "logit_bias",
+        "field 'logit_bias': token {got} is not in the model's vocabulary of {limit}",
     ),
     Fault.NO_TEMPLATE: (
         400,
         "no_chat_template",
-        "messages",
+        "{prompt}",
         "this model was admitted without a chat template; use /v1/completions",
     ),
     Fault.TEMPLATE_REFUSED: (
         400,
         "template_refused",
-        "messages",
+        "{prompt}",
         "the model's chat template does not accept these messages (roles, order or content)",
     ),
     Fault.TEMPLATE_WITHOUT_TOOLS: (
@@ -176,8 +191,8 @@ def note_bug(error: BaseException) -> None:
     logging.getLogger("pratique.serve").error("a bug: %s at %s", type(error).__name__, places)
 
 
-def of_fault(failed: Failed, *, schema_field: str = "response_format") -> ApiError:
-    """Say in words what the worker said in a code. `schema_field` is where a schema stood."""
+def of_fault(failed: Failed, fields: FieldNames | None = None) -> ApiError:
+    """Say in words what the worker said in a code. `fields` are those of the client's route."""
     status, code, param, message = _FAULTS[failed.fault]
     kind: Kind = "invalid_request_error"
     if status == 429:
@@ -185,13 +200,14 @@ def of_fault(failed: Failed, *, schema_field: str = "response_format") -> ApiErr
     elif status >= 500:
         kind = "server_error"
     keyword = _keyword(failed.got)
-    schema_field = "tools" if failed.of_tools else schema_field
+    fields = fields or FieldNames()
+    names = {"prompt": fields.prompt, "schema": "tools" if failed.of_tools else fields.schema}
     return ApiError(
         status,
-        message.format(got=failed.got, limit=failed.limit, schema=schema_field, keyword=keyword),
+        message.format(got=failed.got, limit=failed.limit, keyword=keyword, **names),
         kind=kind,
         code=code,
-        param=param and param.format(schema=schema_field),
+        param=param and param.format(**names),
         retry_after=2 if status in {429, 503} else None,
     )
 

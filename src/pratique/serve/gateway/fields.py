@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pratique.core.ids import shown
 from pratique.core.wire import Sampling
 from pratique.formats import json_strict
 from pratique.serve.gateway.errors import ApiError
 from pratique.serve.gateway.fields_tools import NamedTool, ResponseFormat, Tool
+from pratique.serve.gateway.wrong_fields import refusal
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 M = TypeVar("M", bound=BaseModel)
@@ -253,42 +253,4 @@ def read(kind: type[M], data: bytes, *, depth: int = 64) -> M:
     try:
         return kind.model_validate({k: v for k, v in value.items() if v is not None})
     except ValidationError as error:
-        raise _refusal(kind, error) from None
-
-
-def _refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    extra = [p for p in problems if p["type"] == "extra_forbidden"]
-    # Of what the members of a union say, the one that came furthest is about what the client meant.
-    problem = max(
-        extra or problems,
-        key=lambda p: (_path(kind, p["loc"]).count("."), p["type"] == "literal_error"),
-    )
-    path = _path(kind, problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return ApiError(400, f"unsupported field '{path}'", param=path, code="unsupported_field")
-    if problem["type"] == "missing":
-        return ApiError(400, f"field '{path}' is missing", param=path, code="missing_field")
-    if problem["type"] == "literal_error":
-        return ApiError(
-            400,
-            f"field '{path}': this value is not supported",
-            param=path,
-            code="unsupported_value",
-        )
-    message = str(problem["msg"])[:200]
-    return ApiError(400, f"field '{path}': {message}", param=path, code="invalid_value")
-
-
-def _path(kind: type[BaseModel], parts: tuple[int | str, ...]) -> str:
-    """Return `messages.0.content`: what pydantic adds for union members is left out."""
-    del kind
-    kept = [
-        str(part)
-        for part in parts
-        if isinstance(part, int) or not (part[:1].isupper() or "[" in part or part in _MEMBERS)
-    ]
-    return shown(".".join(kept), 120).strip("'\"")
-
-
-_MEMBERS = frozenset({"str", "int", "float", "bool", "list", "none", "literal"})
+        raise refusal(kind, error) from None

@@ -8,7 +8,6 @@ from pratique.serve.gateway.fields import CalledFunction, Message, Said, TextPar
 from pratique.serve.gateway.fields_tools import NAME, Function, Tool
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
-_ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 _Status = Literal["in_progress", "completed", "incomplete"]
 
 
@@ -101,7 +100,7 @@ class FlatNamedTool(BaseModel):
 class TextFormat(BaseModel):
     """What form the answer has, in this route's form."""
 
-    model_config = _ALIASED
+    model_config = _STRICT
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = Field(default=None, pattern=NAME)

@@ -5,7 +5,6 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
-_ALIASED = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
@@ -53,7 +52,7 @@ class NamedTool(BaseModel):
 class JsonSchema(BaseModel):
     """A named schema. It is enforced whether `strict` says so or not."""
 
-    model_config = _ALIASED
+    model_config = _STRICT
 
     name: str = Field(default="answer", pattern=NAME)
     description: str | None = None

@@ -92,7 +92,7 @@ async def collect(gateway: Gateway, exchange: Exchange, question: Question) -> A
                     answered.choices.append(choice_of(answer))
                     _count(exchange, answer)
                 case Failed():
-                    raise of_fault(answer, schema_field=question.schema_field)
+                    raise of_fault(answer, question.fields)
                 case _:
                     raise WorkerGone
     finally:
@@ -123,7 +123,7 @@ async def stream(
     try:
         first = await anext(answers)
         if isinstance(first, Failed):
-            raise of_fault(first, schema_field=question.schema_field)
+            raise of_fault(first, question.fields)
         if not isinstance(first, Started):
             raise WorkerGone
     except BaseException:
@@ -187,7 +187,7 @@ def _pieces(exchange: Exchange, question: Question, shape: Shape, answer: Answer
             _count(exchange, answer)
             return shape.closing(choice_of(answer))
         case Failed():
-            raise of_fault(answer, schema_field=question.schema_field)
+            raise of_fault(answer, question.fields)
         case _:
             raise WorkerGone
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pratique.core.wire import Generate, Sampling
 from pratique.serve.gateway.encode import inputs
-from pratique.serve.gateway.errors import ApiError
+from pratique.serve.gateway.errors import ApiError, FieldNames
 from pratique.serve.gateway.fields import ChatRequest, CompletionRequest
 from pratique.serve.gateway.fields_responses import ResponsesRequest
 from pratique.serve.gateway.fields_tools import Tool
@@ -15,10 +15,10 @@ MOST_PROMPTS: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request to the worker. `schema_field` is where its client wrote the schema, for refusals."""
+    """A request to the worker. `fields` are where its client wrote what may be refused."""
 
     request: Generate
-    schema_field: str = "response_format"
+    fields: FieldNames
     several_calls: bool = True
 
     @property
@@ -68,7 +68,7 @@ def of_chat(asked: ChatRequest) -> Question:
         may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "response_format", calls.several)
+    return Question(request, FieldNames(), calls.several)
 
 
 def of_completion(asked: CompletionRequest) -> list[Question]:
@@ -91,7 +91,8 @@ def of_completion(asked: CompletionRequest) -> list[Question]:
                 stream=bool(asked.stream),
                 logprobs=asked.logprobs,
                 ignore_eos=bool(asked.ignore_eos),
-            )
+            ),
+            FieldNames("prompt"),
         )
         for prompt in prompts
     ]
@@ -125,7 +126,7 @@ def of_responses(asked: ResponsesRequest) -> Question:
         may_call=calls.may,
         several_calls=calls.several,
     )
-    return Question(request, "text.format", calls.several)
+    return Question(request, FieldNames("input", "text.format"), calls.several)
 
 
 def _calls(
