@@ -1,9 +1,11 @@
 """The gateway and the supervisor around a worker that only speaks the language: fast and exact."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -100,6 +102,58 @@ def test_a_disconnect_in_mid_stream_frees_the_row(directory):
         assert after.status_code == 200
     statuses = [exchange.status for exchange, _ in served.notes.served_]
     assert sorted(statuses) == [200, 499]
+
+
+# Answers nobody before it is told that somebody has gone.
+HOLDING = (
+    FAKE_WORKER
+    + """
+def vector(m):
+    if m.op == "classify":
+        return Labels(id=m.id, prompt_tokens=1, rows=((),))
+    return Vectors(id=m.id, prompt_tokens=1, dimensions=1, rows=("AAAAAA==",))
+def main(channel):
+    frames, held, gone = Frames(), [], set()
+    while data := channel.recv(65536):
+        for body in frames.feed(data):
+            m = parse_to_worker(body)
+            if m.op == "load":
+                hello(channel)
+            elif m.op == "stop":
+                os._exit(0)
+            elif m.op == "cancel":
+                gone.add(m.id)
+            else:
+                held.append(m)
+        for m in held if gone else ():
+            if m.id not in gone:
+                channel.sendall(encode(vector(m)))
+        held = [] if gone else held
+"""
+)
+
+
+@pytest.mark.parametrize("route", ["embeddings", "classify"])
+def test_who_waits_for_a_vector_and_hangs_up_is_taken_back(directory, route):
+    launcher = OpenLauncher(HOLDING)
+    with serving(directory, launcher=launcher, limits=limits_for(rows=1)) as served:
+        body = json.dumps({"model": "tiny", "input": "a"})
+        host = served.url.removeprefix("http://")
+        head = f"POST /v1/{route} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        name, _, port = host.rpartition(":")
+        with socket.create_connection((name, int(port))) as leaving:
+            leaving.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            for _ in range(1000):
+                if served.supervisor.link.busy:
+                    break
+                threading.Event().wait(0.01)
+        answer = httpx.post(
+            f"{served.url}/v1/{route}", content=body, timeout=60,
+            headers={"Content-Type": "application/json"},
+        )  # fmt: skip
+        assert answer.status_code == 200
+        assert served.supervisor.restarts == 0
+    assert sorted(exchange.status for exchange, _ in served.notes.served_) == [200, 400]
 
 
 def test_too_many_waiting_is_429_with_retry_after(directory):

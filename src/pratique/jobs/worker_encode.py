@@ -8,6 +8,7 @@ refused at load: a vector that is quietly another one is worse than none.
 import base64
 import json
 import queue
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -94,7 +95,10 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - verified files, but still any JS
 
 
 class Encoder:
-    """Runs one request after another; the texts of a request go through in batches by length."""
+    """Runs one request after another; the texts of a request go through in batches by length.
+
+    Who hangs up before its turn is forgotten; a request that runs is finished.
+    """
 
     def __init__(
         self, loaded: LoadedModel, pooling: Pooling, limits: Limits, channel: Channel
@@ -105,6 +109,8 @@ class Encoder:
         self._channel = channel
         self.inbox: queue.SimpleQueue[Embed | Classify | Cancel | Stop] = queue.SimpleQueue()
         self.context = self._context()
+        self._waiting: deque[Embed | Classify] = deque()
+        self._stopping = False
 
     def _context(self) -> int:
         tokenizer = self._loaded.tokenizer
@@ -116,22 +122,42 @@ class Encoder:
         """Serve until a Stop was received."""
         steps = 0
         with torch.inference_mode():
-            while not isinstance(item := self.inbox.get(), Stop):
-                if isinstance(item, Cancel):
-                    continue
+            while (item := self._next()) is not None:
                 self._channel.send(self._answer(item))
                 steps += 1
                 now, peak = resident()
                 self._channel.send(
                     Beat(
                         running=0,
-                        waiting=self.inbox.qsize(),
+                        waiting=len(self._waiting) + self.inbox.qsize(),
                         kv_tokens=0,
                         steps=steps,
                         bytes_resident=now,
                         bytes_peak=peak,
                     )
                 )
+
+    def _next(self) -> Embed | Classify | None:
+        """Take what has arrived; return the oldest request that is still wanted. None: stop."""
+        while True:
+            idle = not self._waiting
+            if idle and self._stopping:
+                return None
+            try:
+                self._receive(self.inbox.get(block=idle))
+            except queue.Empty:
+                return self._waiting.popleft()
+
+    def _receive(self, item: Embed | Classify | Cancel | Stop) -> None:
+        match item:
+            case Stop():
+                self._stopping = True
+            case Cancel(id=number):
+                self._waiting = deque(one for one in self._waiting if one.id != number)
+            case Embed() | Classify() if self._stopping:
+                self._channel.send(Failed(id=item.id, fault=Fault.BUSY))
+            case Embed() | Classify():
+                self._waiting.append(item)
 
     def _answer(self, request: Embed | Classify) -> BaseModel:
         tokens = isinstance(request, Embed) and request.tokens

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pratique.core.load import LoadFault
-from pratique.core.wire import Beat, Embed, Failed, Fault, Stop, Vectors
+from pratique.core.wire import Beat, Cancel, Classify, Embed, Failed, Fault, Stop, Vectors
 from pratique.jobs.worker_encode import Encoder, Pooling, pool, read_pooling
 from pratique.jobs.worker_refusal import LoadRefused
 from tests.support.serving import limits_for
@@ -126,3 +126,61 @@ def test_over_long_empty_and_unknown_inputs_are_refused(loaded, heard):
         Fault.PROMPT_EMPTY,
         None,
     ]
+
+
+def embed(number: int) -> Embed:
+    return Embed(id=number, texts=("a ship",))
+
+
+def test_who_hangs_up_before_its_turn_is_not_answered(loaded, heard):
+    model, _ = loaded("bert")
+    arrived = [
+        embed(1),
+        embed(2),
+        Classify(id=3, texts=("x",)),
+        Cancel(id=2),
+        Cancel(id=3),
+        embed(4),
+    ]
+    assert [answer.id for answer in run(model, heard, arrived)] == [1, 4]
+    assert [beat.waiting for beat in heard.of(Beat)] == [1, 0]
+
+
+def test_who_hangs_up_while_another_runs_is_not_answered(loaded, heard):
+    model, _ = loaded("bert")
+    encoder = Encoder(model, Pooling(), limits_for(prefill_tokens=16), heard)
+    passes = []
+    forward = encoder._forward
+
+    def hanging_up(rows):
+        if not passes:  # the first is running: it is finished, those who wait for it are dropped
+            for number in (1, 2, 3):
+                encoder.inbox.put(Cancel(id=number))
+            encoder.inbox.put(Stop())
+        passes.append(len(rows))
+        return forward(rows)
+
+    encoder._forward = hanging_up
+    for number in (1, 2, 3, 4):
+        encoder.inbox.put(embed(number))
+    encoder.run()
+    assert [answer.id for answer in heard.of(Vectors)] == [1, 4]
+    assert passes == [1, 1]
+
+
+def test_a_cancel_of_nobody_and_of_what_is_done_changes_nothing(loaded, heard):
+    model, _ = loaded("bert")
+    arrived = [Cancel(id=7), embed(1), Cancel(id=9), embed(2)]
+    assert [answer.id for answer in run(model, heard, arrived)] == [1, 2]
+    heard.messages.clear()
+    assert [answer.id for answer in run(model, heard, [embed(1), Cancel(id=1)])] == []
+
+
+def test_what_comes_after_stop_is_told_so(loaded, heard):
+    model, _ = loaded("bert")
+    encoder = Encoder(model, Pooling(), limits_for(prefill_tokens=16), heard)
+    for item in (embed(1), Stop(), embed(2)):
+        encoder.inbox.put(item)
+    encoder.run()
+    assert [vectors.id for vectors in heard.of(Vectors)] == [1]
+    assert [(failed.id, failed.fault) for failed in heard.of(Failed)] == [(2, Fault.BUSY)]
