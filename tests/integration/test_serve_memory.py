@@ -197,3 +197,44 @@ def test_a_write_to_the_store_changes_nothing_in_a_sealed_copy(
     said = (world.root / "serve.err").read_text()
     assert "from sealed memory" in said
     assert process.returncode == 0, said
+
+
+def overwrite(file: Path, data: bytes) -> None:
+    """Write other bytes of the same length, as the store's owner can."""
+    file.chmod(0o600)
+    file.write_bytes(data)
+
+
+def replace(file: Path, data: bytes) -> None:
+    """Put another file of the same length in its place."""
+    beside = file.with_name("beside")
+    mode = file.parent.stat().st_mode
+    file.parent.chmod(0o700)
+    beside.write_bytes(data)
+    beside.replace(file)
+    file.parent.chmod(mode)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"), [(overwrite, "model.safetensors"), (replace, "chat_template.jinja")]
+)
+def test_a_write_to_the_store_ends_what_is_served_from_it(world: World, write, name) -> None:
+    store = next((world.home / "store").rglob(name))
+    before = store.read_bytes()
+    try:
+        with serve(world, policy="policy.toml") as (url, process):
+            assert answer(url)
+            write(store, bytes([before[0] ^ 1]) + before[1:])
+            assert process.wait(60) == 12  # it looks every 15 seconds; nobody asked it to end
+    finally:
+        store.chmod(0o600)
+        store.write_bytes(before)
+        store.chmod(0o444)
+    said = (world.root / "serve.err").read_text()
+    assert "was written to while it was served" in said
+    assert "pratique fsck" in said
+    assert "starting it again" not in said
+    events = pratique("--home", world.home, "log", "show", "--json")
+    assert events.returncode == 0, events.stderr
+    ends = [line for line in events.stdout.splitlines() if '"unloaded"' in line]
+    assert "was written to while it was served" in ends[-1]

@@ -179,6 +179,27 @@ def test_allowed_code_runs_and_without_its_allowance_nothing_does(world):
             pass
 
 
+def test_code_of_a_model_s_own_is_held_to_a_schema(world):
+    """It runs a row at a time, and may make any token likely: the grammar is ours."""
+    model, policy = admitted(world, "held", f"TOKEN = {OUR_TOKEN}\n")
+    schema = {"enum": ["port, Grüße", ["starboard", None]]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    wishes = Wishes(context=128, rows=2)
+    with (
+        opened(model, world.home, policy=policy, wishes=wishes) as session,
+        serving_session(session) as url,
+    ):
+        body = {
+            "model": model.name, "messages": [{"role": "user", "content": "a"}], "n": 2,
+            "max_tokens": 100, "response_format": form,
+        }  # fmt: skip
+        response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=60)
+    assert response.status_code == 200, response.text
+    for choice in response.json()["choices"]:
+        assert json.loads(choice["message"]["content"]) in schema["enum"]
+        assert choice["finish_reason"] == "stop"
+
+
 def test_hostile_code_that_was_allowed_is_held_and_the_service_lives(world):
     secret = world.home / "keys" / "secret"
     secret.parent.mkdir(exist_ok=True)
