@@ -115,6 +115,15 @@ def test_a_write_after_opening_is_noticed(model):
         assert not files.unchanged()
 
 
+def test_whoever_only_reads_changes_nothing(model):
+    with hold(spec(model)) as files:
+        for path in model.rglob("*"):
+            if path.is_file():
+                path.read_bytes()
+                path.open("ab").close()  # opened for writing, nothing written
+        assert files.unchanged()
+
+
 def test_a_write_with_its_old_times_put_back_is_noticed(model):
     with hold(spec(model)) as files:
         path = model / "model.safetensors"
