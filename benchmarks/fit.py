@@ -36,7 +36,7 @@ from pratique.core.wire import (  # noqa: E402
     encode,
     parse_from_worker,
 )
-from pratique.fit import Demand, predict, read_shape  # noqa: E402
+from pratique.fit import Demand, predict, read_machine, read_shape  # noqa: E402
 from pratique.serve.launch import worker_environment  # noqa: E402
 from tests.support import models  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
@@ -48,7 +48,13 @@ class Worker:
     """A real worker process, without the lock (which changes no memory)."""
 
     def __init__(
-        self, directory: Path, limits: Limits, files: Any = None, *, rung: Rung = Rung.AUTO
+        self,
+        directory: Path,
+        limits: Limits,
+        files: Any = None,
+        *,
+        rung: Rung = Rung.AUTO,
+        packed: bool = False,
     ) -> None:
         ours, theirs = socket.socketpair()
         code = f"import socket; from pratique.jobs.worker import main; main(socket.socket(fileno={theirs.fileno()}))"
@@ -67,6 +73,7 @@ class Worker:
             model_dir=str(directory),
             files=files or files_of(directory),
             rung=rung,
+            packed=packed,
             limits=limits,
         )
         self.send(Load(spec=spec))
@@ -148,15 +155,17 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=int, default=1, help="multiply the width")
+    parser.add_argument("--unpacked", action="store_true", help="leave matrices as they are")
     parser.add_argument("--held-out", action="store_true", help="the shapes of fit_shapes.py")
     parser.add_argument("only", nargs="*")
     options = parser.parse_args()
+    packs = read_machine().packs and not options.unpacked
     folder = Path(tempfile.mkdtemp(prefix="pratique-fit-"))
     print(f"{'family':<22} dtype     weights  predicted  measured  ratio   (MiB)")
     worst: list[float] = []
     try:
         worst += [
-            measure_case(folder, case)
+            measure_case(folder, case, packed=packs)
             for case in (CASES if options.held_out else ())
             if not options.only or case.name in options.only
         ]
@@ -164,7 +173,8 @@ def main() -> None:
             if options.only and architecture not in options.only:
                 continue
             worst += [
-                measure(folder, architecture, dtype, options.scale) for dtype in ("F32", "BF16")
+                measure(folder, architecture, dtype, options.scale, packed=packs)
+                for dtype in ("F32", "BF16")
             ]
     finally:
         shutil.rmtree(folder)
@@ -172,7 +182,7 @@ def main() -> None:
     print(f"ratios {low:.2f} to {high:.2f}; promised 1.00 to 1.25")
 
 
-def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
+def measure(folder: Path, architecture: Any, dtype: Any, scale: int, *, packed: bool) -> float:
     sizes = models.Sizes(
         hidden=768 * scale, layers=8, heads=12, kv_heads=4, head_dim=64, intermediate=2048 * scale,
         context=CONTEXT,
@@ -191,27 +201,32 @@ def measure(folder: Path, architecture: Any, dtype: Any, scale: int) -> float:
     context = 256 if architecture == "bert" else CONTEXT  # that tokenizer says so
     demand = Demand(context=context, rows=ROWS, kv_tokens=ROWS * context)
     limits = Limits(context=context, rows=ROWS, kv_tokens=demand.kv_tokens, threads=2)
-    worker = Worker(directory, limits)
+    packed &= shape.packs
+    worker = Worker(directory, limits, packed=packed)
     drive(worker, embeds=architecture == "bert")
     shutil.rmtree(directory)
-    return report(architecture, dtype, shape, demand, worker)
+    return report(architecture, dtype, shape, demand, worker, packed=packed)
 
 
-def measure_case(folder: Path, case: Case) -> float:
+def measure_case(folder: Path, case: Case, *, packed: bool) -> float:
     directory = write_case(case, folder / case.name)
     shape = read_shape(directory)
     demand = Demand(context=case.context, rows=case.rows, kv_tokens=case.rows * case.context)
     limits = Limits(context=case.context, rows=case.rows, kv_tokens=demand.kv_tokens, threads=2)
-    worker = Worker(directory, limits)
+    packed &= shape.packs
+    worker = Worker(directory, limits, packed=packed)
     drive(worker, embeds=case.embeds, context=case.context, rows=case.rows)
     shutil.rmtree(directory)
-    return report(case.name, case.dtype, shape, demand, worker)
+    return report(case.name, case.dtype, shape, demand, worker, packed=packed)
 
 
-def report(name: str, dtype: str, shape: Any, demand: Demand, worker: Worker) -> float:
+def report(
+    name: str, dtype: str, shape: Any, demand: Demand, worker: Worker, *, packed: bool
+) -> float:
     """Stop the worker, print one line and return predicted over measured."""
-    prediction = predict(shape, Rung.AUTO, demand)
+    prediction = predict(shape, Rung.AUTO, demand, packed=packed)
     loaded = worker.loaded.bytes_peak
+    done = "packed" if worker.loaded.packed else "as they lie"
     usage = os.times()
     measured = worker.finish()
     cpu = os.times().children_user - usage.children_user
@@ -220,7 +235,7 @@ def report(name: str, dtype: str, shape: Any, demand: Demand, worker: Worker) ->
     parts = " ".join(f"{part}={size // mib}" for part, size in prediction.host.items())
     print(
         f"{name:<22} {dtype:<8} {shape.weights // mib:>8} {prediction.host_total // mib:>10} "
-        f"{measured // mib:>9}  {ratio:.2f}   loaded {loaded // mib}; {parts}; {cpu:.0f} s CPU",
+        f"{measured // mib:>9}  {ratio:.2f}   loaded {loaded // mib}, {done}; {parts}; {cpu:.0f} s CPU",
         flush=True,
     )
     return ratio

@@ -31,7 +31,7 @@ from tests.support import serving  # noqa: E402
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 CPUS = len(os.sched_getaffinity(0))
-ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1", "GOMP_SPINCOUNT": "1000"}
+ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
 def _stat(pid: int) -> tuple[int, float]:
@@ -205,7 +205,6 @@ class Direct:
     """A worker without a gateway: requests go straight over its socket."""
 
     def __init__(self, directory: Path, *, rows: int = 32, context: int = 1024) -> None:
-        os.environ["GOMP_SPINCOUNT"] = "1000"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -215,7 +214,7 @@ class Direct:
         self._supervisor = Supervisor(
             serving.model_of(directory),
             serving.plan_for(directory, limits),
-            serving.OpenLauncher(),
+            serving.OpenLauncher(threads=CPUS),
             serving.Notes(),
             limits=limits,
         )

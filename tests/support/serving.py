@@ -13,24 +13,24 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pratique.core.load import Limits, WeightFile
 from pratique.core.rungs import Rung
 from pratique.core.wire import Loaded
-from pratique.fit import Demand, Machine, plan, read_shape
+from pratique.fit import Demand, Machine, plan, read_machine, read_shape
 from pratique.fit.plan import LoadPlan, RungReport
 from pratique.serve.gateway.access import Key
 from pratique.serve.gateway.app import Settings
-from pratique.serve.launch import Child, Ending, Model
+from pratique.serve.launch import Child, Ending, Model, worker_environment
 from pratique.serve.server import Listen, bind, run
 from pratique.serve.session import Session
 from pratique.serve.supervisor import Supervisor
 
 GIB = 2**30
-ROOM = Machine(total=8 * GIB, free=8 * GIB, limited_by="MemAvailable", cpus=1)
+ROOM = replace(read_machine(), total=8 * GIB, free=8 * GIB, limited_by="MemAvailable", cpus=1)
 
 
 def files_of(directory: Path) -> tuple[WeightFile, ...]:
@@ -85,7 +85,8 @@ class OpenChild:
 class OpenLauncher:
     """Starts the real worker module as an ordinary process; `code` replaces it by a script."""
 
-    def __init__(self, code: str | None = None) -> None:
+    def __init__(self, code: str | None = None, *, threads: int = 1) -> None:
+        self._threads = threads
         self.code = code or "from pratique.jobs.worker import main"
         self.launched: list[Rung] = []
 
@@ -104,7 +105,7 @@ class OpenLauncher:
                     **os.environ,
                     "HF_HUB_OFFLINE": "1",
                     "TRANSFORMERS_OFFLINE": "1",
-                    "GOMP_SPINCOUNT": "1000",
+                    **worker_environment(threads=self._threads),
                 },
             )
         return OpenChild(process)
@@ -241,7 +242,7 @@ def serving(
         supervisor = Supervisor(
             model_of(directory),
             plan_for(directory, limits),
-            launcher or OpenLauncher(),
+            launcher or OpenLauncher(threads=limits.threads),
             notes,
             limits=limits,
         )

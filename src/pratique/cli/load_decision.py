@@ -86,6 +86,7 @@ def as_json(plan: LoadPlan) -> dict[str, object]:
                 "usable": report.usable,
                 "reason": report.reason,
                 "device": report.device,
+                "packed": report.packed,
                 "free": report.free,
                 "predicted": dict(report.prediction.host) if report.prediction else None,
                 "predicted_device": dict(report.prediction.device)

@@ -43,6 +43,7 @@ class Measurement(BaseModel):
     kv_tokens: _Tokens
     prefill: _Tokens = 512
     sealed_copy: bool = False
+    packed: bool = False
     base: _Size
     loaded: _Size
     peak: _Size

@@ -114,6 +114,9 @@ class LoadSpec(BaseModel):
     device_memory: dict[str, int] = Field(default_factory=dict)
     remote_code: bool = False
     named_code: tuple[NamedCode, ...] = Field(default=(), max_length=MAX_FOREIGN + 1)
+    packed: bool = Field(
+        default=False, description="lay matrices out for this processor once they are loaded"
+    )
     sealed_copy: bool = Field(
         default=False, description="load from sealed memory instead of the store's files"
     )

@@ -213,6 +213,7 @@ class Loaded(BaseModel):
     seconds_verify: float = Field(ge=0, allow_inf_nan=False)
     seconds_load: float = Field(ge=0, allow_inf_nan=False)
     batching: bool = True
+    packed: bool = False
     labels: tuple[str, ...] = Field(default=(), max_length=100_000)
 
 

@@ -18,6 +18,8 @@ from typing import Final
 _UNLIMITED: Final = 2**60
 """Version 1 writes "no limit" as a number near 2**63."""
 _MIB: Final = 2**20
+_WIDE: Final = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
+"""What torch's own packed kernels were measured with; elsewhere matrices are left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,17 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What a load may use. Bytes; `limited_by` says what made `free` what it is."""
+    """What a load may use. Bytes; `limited_by` says what made `free` what it is.
+
+    `packs`: the processor is one for which matrices are packed (jobs.worker_packed).
+    """
 
     total: int
     free: int
     limited_by: str
     cpus: int
     gpus: tuple[Gpu, ...] = ()
+    packs: bool = False
 
 
 def read_machine(root: Path = Path("/"), *, gpus: tuple[Gpu, ...] = ()) -> Machine:
@@ -50,7 +56,22 @@ def read_machine(root: Path = Path("/"), *, gpus: tuple[Gpu, ...] = ()) -> Machi
         total = min(total, limit)
         if room < free:
             free, why = max(room, 0), group
-    return Machine(total=total, free=free, limited_by=why, cpus=read_cpus(root), gpus=gpus)
+    return Machine(
+        total=total,
+        free=free,
+        limited_by=why,
+        cpus=read_cpus(root),
+        gpus=gpus,
+        packs=_packs(root),
+    )
+
+
+def _packs(root: Path) -> bool:
+    for line in _text(root / "proc/cpuinfo").splitlines():
+        name, _, flags = line.partition(":")
+        if name.strip() == "flags":
+            return set(flags.split()) >= _WIDE
+    return False
 
 
 def read_cpus(root: Path = Path("/")) -> int:

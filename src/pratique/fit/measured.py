@@ -82,5 +82,7 @@ def _predicted(shape: ModelShape, measured: Measurement) -> tuple[int, int]:
         kv_tokens=measured.kv_tokens,
         prefill=measured.prefill,
     )
-    found = predict(shape, measured.rung, demand, sealed_copy=measured.sealed_copy)
+    found = predict(
+        shape, measured.rung, demand, sealed_copy=measured.sealed_copy, packed=measured.packed
+    )
     return found.host_total, found.host["base"]

@@ -7,7 +7,8 @@ A prediction is a sum of parts, each an upper bound of what the worker does:
 - the cache: cells for all sequences, one prompt on its way in, one layer's copy while growing;
 - what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
 - logits of all rows, in the model's dtype, in float32 and as the sampler's weights;
-- in half precision, the matrix kernels that the library keeps for each shape that it met.
+- in half precision and with packed matrices, the kernels that the library keeps for each shape it met.
+- with packed matrices (jobs.worker_packed), the head once more if it is the embedding too.
 - where a sealed copy is asked for, the files themselves: memory that nothing gives back.
 
 A measured run of the very model can raise the sum (pratique.fit.measured), never lower it.
@@ -44,6 +45,8 @@ _KERNEL: Final = 1200 * 2**10
 alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
+_WIDENED: Final = 2048
+"""Cells that are widened at once, at least (jobs.worker_attention.WIDENED_CELLS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +85,12 @@ def predict(
     on_gpu: bool = False,
     resident: int | None = None,
     sealed_copy: bool = False,
+    packed: bool = False,
 ) -> Prediction:
-    """Predict the peak of one rung. `resident` caps the weights that `device_map` keeps in memory."""
+    """Predict the peak of one rung.
+
+    `resident` caps the weights that `device_map` keeps in memory; `packed` is of `auto` on a CPU alone.
+    """
     source = shape.variants.get(rung.variant or "", shape)
     weights = _weights(shape, source, rung, resident=resident)
     running = {
@@ -99,15 +106,17 @@ def predict(
         if sealed_copy:
             host["copy"] = max(source.total, source.files)
         return Prediction(device, host)
-    in_place = rung is Rung.AUTO and shape.files == shape.weights
+    in_place = rung is Rung.AUTO and shape.files == shape.weights and not packed
     if not rung.variant:
         # Stacked experts are copies; their originals stay mapped as long as their file is.
         weights += shape.experts
-    if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
+    if packed:
+        weights += shape.shared
+    if packed or shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
         running["kernels"] = KERNELS * _KERNEL
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
     parts = {"base": base, "weights": weights, **running}
-    extra = _load_extra(shape, source, rung)
+    extra = _load_extra(shape, source, rung) + (shape.largest if packed else 0)
     if sealed_copy:
         # Weights that are used where they lie are pages of the copy; originals stay as long as it does.
         parts["copy"] = max(source.total, source.files) - (source.files if in_place else 0)
@@ -171,6 +180,9 @@ def _activations(shape: ModelShape, demand: Demand) -> int:
         return int((flow + tokens * span * 5) * _ALLOCATOR)
     # Keys and values repeated for grouped heads, and the mask of the widest piece.
     repeated = 2 * span * shape.heads * shape.head_size * width
+    if width < _WHOLE:
+        # Of half precision, what the newest tokens of one sequence see is widened.
+        repeated = max(repeated, max(span, _WIDENED) * shape.cached * _WHOLE)
     mask = tokens * span * 5
     if shape.eager:
         mask += tokens * span * shape.heads * (4 + 2 * width)

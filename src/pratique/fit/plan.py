@@ -33,6 +33,13 @@ class RungReport:
     demand: Demand | None = None
     resident: int | None = None
     measured: Correction = UNCORRECTED
+    unpacked: "RungReport | None" = None
+    """Where matrices are packed: the same rung without that."""
+
+    @property
+    def packed(self) -> bool:
+        """Whether matrices are packed for this processor."""
+        return self.unpacked is not None
 
     @property
     def basis(self) -> Basis:
@@ -55,6 +62,10 @@ class LoadPlan:
     def chosen(self) -> RungReport | None:
         """The first usable rung."""
         return next((report for report in self.rungs if report.usable), None)
+
+    def without_packing(self) -> "LoadPlan":
+        """The same plan with matrices left as they are."""
+        return replace(self, rungs=tuple(report.unpacked or report for report in self.rungs))
 
     def after(self, lost: Collection[Rung]) -> RungReport | None:
         """The first usable rung that was not lost."""
@@ -112,10 +123,16 @@ class _Cost:
     rung: Rung
     correction: Correction
     sealed_copy: bool
+    packed: bool = False
 
     def of(self, demand: Demand, *, resident: int | None = None) -> Prediction:
         found = predict(
-            self.shape, self.rung, demand, resident=resident, sealed_copy=self.sealed_copy
+            self.shape,
+            self.rung,
+            demand,
+            resident=resident,
+            sealed_copy=self.sealed_copy,
+            packed=self.packed,
         )
         if not self.correction.missed:
             return found
@@ -146,7 +163,7 @@ def _on_cpu(cost: _Cost, auto: _Cost, machine: Machine, demand: Demand) -> RungR
         if fitted is not None
         else f"needs {prediction.host_total // MIB} MiB, {free // MIB} MiB may be used"
     )
-    return RungReport(
+    plain = RungReport(
         rung,
         usable=fits,
         reason=reason,
@@ -157,6 +174,17 @@ def _on_cpu(cost: _Cost, auto: _Cost, machine: Machine, demand: Demand) -> RungR
         resident=resident,
         measured=cost.correction,
     )
+    return _packed(plain, cost, machine, demand)
+
+
+def _packed(plain: RungReport, cost: _Cost, machine: Machine, demand: Demand) -> RungReport:
+    """Pack the matrices where that helps and all that was asked for still fits: room before speed."""
+    if cost.rung is not Rung.AUTO or not (machine.packs and cost.shape.packs):
+        return plain
+    prediction = replace(cost, packed=True).of(demand)
+    if prediction.host_total > plain.free:
+        return plain
+    return replace(plain, reason="fits, matrices packed", prediction=prediction, unpacked=plain)
 
 
 def _no_help_on_cpu(shape: ModelShape, rung: Rung, *, sealed_copy: bool) -> str | None:

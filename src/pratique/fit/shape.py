@@ -21,6 +21,8 @@ _DTYPE_BYTES: Final = {
     "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "F32": 4, "F16": 2, "BF16": 2, "F64": 8,
 }  # fmt: skip
 _EXPERT_MARKS: Final = (".experts.", ".block_sparse_moe.")
+_HEADS: Final = ("lm_head.weight", "embed_out.weight", "output.weight")
+_PACKED: Final = frozenset({"float32", "bfloat16"})
 _UNQUANTISED: Final = ("embed", "lm_head", "wte", "wpe", "norm", "score", "classifier")
 
 
@@ -31,6 +33,7 @@ class ModelShape:
     `cached` are elements kept per token and layer. `expanded` are elements per token that one layer
     makes of them while it runs (latent attention). `experts` is the part of `weights` in separate
     expert tensors, which are stacked while loading. `total` is the size of all files of the folder.
+    `shared` is the size of an embedding that is the output head as well, else 0.
     """
 
     architecture: str
@@ -54,7 +57,13 @@ class ModelShape:
     generates: bool
     eager: bool
     total: int = 0
+    shared: int = 0
     variants: dict[str, "ModelShape"] = field(default_factory=dict)
+
+    @property
+    def packs(self) -> bool:
+        """Whether its matrices can be packed: there are kernels for the dtype, and it is loaded as it lies."""
+        return self.dtype in _PACKED and self.files == self.weights
 
     @property
     def bytes_per_token(self) -> int:
@@ -81,6 +90,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
     names = config.get("architectures")
     architecture = str(names[0]) if isinstance(names, list) and names else "unknown"
     linear = [t for t in tensors if len(t.shape) == 2 and not _kept(t.name)]
+    generates = _generates(architecture, model_dir)
     return ModelShape(
         architecture=architecture,
         weights=sum(_loaded_size(t, dtype) for t in tensors),
@@ -102,9 +112,10 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         expanded=numbers.expanded,
         vocabulary=max(numbers.get("vocab_size"), _embedding_rows(tensors)),
         context=numbers.get("max_position_embeddings", "n_positions", "seq_length"),
-        generates=_generates(architecture, model_dir),
+        generates=generates,
         eager=bool(inner.get("attn_logit_softcapping")),
         total=sum(p.stat().st_size for p in model_dir.rglob("*") if p.is_file()),
+        shared=_shared(tensors, dtype) if generates else 0,
         variants={name: read_shape(path) for name, path in (variants or {}).items()},
     )
 
@@ -216,6 +227,14 @@ def _embedding_rows(tensors: list[TensorInfo]) -> int:
     """Rows of the widest embedding or head: padded rows count, whatever vocab_size says."""
     rows = [t.shape[0] for t in tensors if len(t.shape) == 2 and _is_vocabulary(t.name)]
     return max(rows, default=0)
+
+
+def _shared(tensors: list[TensorInfo], dtype: str) -> int:
+    """Bytes of the embedding if no tensor is an output head of its own."""
+    if any(t.name.endswith(_HEADS) for t in tensors):
+        return 0
+    found = (_loaded_size(t, dtype) for t in tensors if _is_vocabulary(t.name))
+    return max(found, default=0)
 
 
 def _is_vocabulary(name: str) -> bool:

@@ -179,6 +179,7 @@ class Desk:
             seconds_verify=seconds_verify,
             seconds_load=seconds_load,
             batching=loaded.batches,
+            packed=loaded.packed,
             labels=tuple(str(labels[at]) for at in sorted(labels))
             if loaded.task in {Task.CLASSIFY, Task.TAG}
             else (),

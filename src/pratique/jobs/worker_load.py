@@ -15,7 +15,9 @@ import transformers
 
 from pratique.core.load import LoadFault, LoadSpec, Task
 from pratique.core.rungs import Rung
+from pratique.jobs import worker_attention
 from pratique.jobs.worker_memory import is_out_of_memory
+from pratique.jobs.worker_packed import NotPackable, pack
 from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_tokenizer import is_as_sealed
 
@@ -38,6 +40,7 @@ class LoadedModel:
     config: Any
     task: Task
     device: torch.device
+    packed: bool = False
 
     @property
     def text_config(self) -> Any:  # noqa: ANN401 - transformers has no annotations
@@ -61,7 +64,7 @@ class LoadedModel:
 
         Code of a model's own may do anything with positions and masks: it runs one row at a time.
         """
-        if not type(self.model).__module__.startswith("transformers.models."):
+        if not _is_the_librarys(self.model):
             return False
         kinds = set(getattr(self.text_config, "layer_types", None) or ())
         return kinds <= _BATCHED_LAYERS and not getattr(self.model, "_is_stateful", False)
@@ -79,6 +82,25 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
         tokenizer = transformers.AutoTokenizer.from_pretrained(directory, **options)
     except Exception as error:
         raise LoadRefused(_why(error, LoadFault.NO_TOKENIZER)) from error
+    model = _weights(spec, task, directory, options)
+    packed = False
+    if spec.packed and spec.rung is Rung.AUTO and spec.device == "cpu" and _is_the_librarys(model):
+        try:
+            packed = pack(model)
+        except NotPackable:
+            del model
+            model = _weights(spec, task, directory, options)
+        except Exception as error:
+            raise LoadRefused(_why(error, LoadFault.INTERNAL)) from error
+    if spec.device == "cpu" and task is Task.GENERATE:
+        worker_attention.install()
+    loaded = LoadedModel(model, tokenizer, model.config, task, torch.device(spec.device), packed)
+    if not is_as_sealed(tokenizer, directory, loaded.vocabulary):
+        raise LoadRefused(LoadFault.TOKENIZER_DIFFERS)
+    return loaded
+
+
+def _weights(spec: LoadSpec, task: Task, directory: Path, options: dict[str, Any]) -> Any:  # noqa: ANN401 - transformers
     try:
         model, report = _class(task).from_pretrained(
             directory, output_loading_info=True, **options, **_placement(spec)
@@ -86,11 +108,11 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
     except Exception as error:
         raise LoadRefused(_why(error, LoadFault.WEIGHTS_DISAGREE)) from error
     _check(report, task)
-    model.eval()
-    loaded = LoadedModel(model, tokenizer, model.config, task, torch.device(spec.device))
-    if not is_as_sealed(tokenizer, directory, loaded.vocabulary):
-        raise LoadRefused(LoadFault.TOKENIZER_DIFFERS)
-    return loaded
+    return model.eval()
+
+
+def _is_the_librarys(model: object) -> bool:
+    return type(model).__module__.startswith("transformers.models.")
 
 
 def _task(config: Any, directory: Path) -> Task:  # noqa: ANN401 - transformers

@@ -136,6 +136,7 @@ class Model:
             device_memory=memory,
             remote_code=self.remote_code,
             named_code=self.named_code,
+            packed=report.packed,
             sealed_copy=self.sealed_copy,
         )
 

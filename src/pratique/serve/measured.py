@@ -139,6 +139,7 @@ def _demand(measured: Measurement) -> tuple[object, ...]:
         getattr(measured, name)
         for name in (
             "rung", "torch", "transformers", "machine", "context", "rows", "kv_tokens", "sealed_copy",
+            "packed",
         )
     )  # fmt: skip
 

@@ -279,12 +279,13 @@ class _Recorded:
         )
         self._keep(report, loaded.bytes_peak, loaded.bytes_peak)
         converted = " (converted, not commit-proved)" if report.rung.converted else ""
+        packed = ", matrices packed" if loaded.packed else ""
         sealed = ", from sealed memory" if self._session.model.sealed_copy else ""
         self._tell(
             Happening(
                 f"loaded on rung {report.rung.value}{converted}: {loaded.dtype}, verified in "
                 f"{loaded.seconds_verify:.1f} s, loaded in {loaded.seconds_load:.1f} s, "
-                f"{loaded.bytes_resident // 2**20} MiB resident, context {loaded.context}{sealed}",
+                f"{loaded.bytes_resident // 2**20} MiB resident, context {loaded.context}{packed}{sealed}",
                 child.confinement,
             )
         )
@@ -310,6 +311,7 @@ class _Recorded:
             kv_tokens=demand.kv_tokens,
             prefill=demand.prefill,
             sealed_copy=session.model.sealed_copy,
+            packed=report.packed,
             base=min(BASE_CPU, loaded),
             loaded=loaded,
             peak=peak,

@@ -255,7 +255,8 @@ class Supervisor:
         self._crashes += 1
         if ending.memory:
             deaths = self._memory_deaths[rung] = self._memory_deaths.get(rung, 0) + 1
-            if deaths >= _MEMORY_DEATHS and self.plan.after({*self._lost, rung}) is not None:
+            helps = now.report.packed or self.plan.after({*self._lost, rung}) is not None
+            if deaths >= _MEMORY_DEATHS and helps:
                 self._lose(now.report, f"the worker {ending.words} {deaths} times")
                 self._crashes = 0
         if self._crashes > _MOST_CRASHES:
@@ -292,7 +293,12 @@ class Supervisor:
         return report
 
     def _lose(self, report: RungReport, reason: str) -> None:
-        self._lost[report.rung] = reason
+        if report.packed:
+            self.plan = self.plan.without_packing()
+            self._memory_deaths.pop(report.rung, None)
+            reason += "; next without packed matrices"
+        else:
+            self._lost[report.rung] = reason
         self._watcher.rung_lost(report, reason)
 
     async def _attempt(self, report: RungReport) -> _Running:

@@ -1,0 +1,160 @@
+"""Matrices laid out once, after loading, the way the processor's wide kernels read them.
+
+A product with few rows, as when one token is computed for each running sequence, spends most of its
+time on laying the matrix out anew: torch does so for every call. Its oneDNN kernels take a matrix that
+was laid out before (what torch's own compiler emits for frozen weights). The values stay what they
+are; sums are taken in another order, as they are already whenever the number of rows differs.
+
+Originals are dropped: pages of a mapped file go back to the kernel as soon as they were read, so that
+a packed model needs no more memory than a mapped one, but for a head that shares the embedding.
+"""
+
+import ctypes
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from pratique.jobs.worker_memory import is_out_of_memory
+
+_DTYPES: Final = (torch.float32, torch.bfloat16)
+_TRIED_ROWS: Final = 2
+_NEAR: Final = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
+"""How far a product may be from the ordinary one, of the largest value."""
+_SMALL: Final = 2**20
+_DONTNEED: Final = 4
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer whose matrix is packed. `weight` says shape and dtype, and holds no data."""
+
+    def __init__(self, linear: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.bias = linear.bias
+        self.weight = linear.weight.detach().to("meta")
+        kernels: Any = torch.ops.mkldnn  # a build may lack them: AttributeError
+        # torch's compiler calls these two; they have no other name.
+        self._multiply = kernels._linear_pointwise  # noqa: SLF001
+        self._packed = kernels._reorder_linear_weight(linear.weight.detach())  # noqa: SLF001
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the product of `rows` [..., in_features], [..., out_features]."""
+        made: torch.Tensor = self._multiply(rows, self._packed, self.bias, "none", [], "")
+        return made
+
+
+class NotPackable(Exception):
+    """This model cannot be packed here, and what was begun is to be thrown away."""
+
+
+def pack(model: Any) -> bool:  # noqa: ANN401 - transformers has no annotations
+    """Pack every plain linear layer of a model on the CPU; return whether there were any.
+
+    Raises NotPackable where a kernel is missing or gives another product, or where the model looks into
+    its matrices itself: it is of no use then and has to be loaded again. MemoryError and RuntimeError
+    if memory runs out.
+    """
+    places = _places(model)
+    found = bool(places)
+    try:
+        with torch.inference_mode():
+            _replace(places, _Mapped(model))
+            _take_small(model)
+            _try(model)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise NotPackable from error
+    return found
+
+
+Places = dict[torch.nn.Linear, list[tuple[torch.nn.Module, str]]]
+"""Each layer, and where it hangs in the model."""
+
+
+def _places(model: torch.nn.Module) -> Places:
+    found: Places = {}
+    for parent in model.modules():
+        for name, child in parent._modules.items():  # noqa: SLF001 - named_children() leaves out twins
+            # A subclass may do more than multiply; quantised layers are such.
+            if type(child) is torch.nn.Linear and child.weight.dtype in _DTYPES:
+                found.setdefault(child, []).append((parent, name))
+    return found
+
+
+def _replace(places: Places, mapped: "_Mapped") -> None:
+    """Put a packed layer into each place. Takes `places` apart, so that no original is held for long."""
+    tried: set[tuple[torch.Size, torch.dtype]] = set()
+    while places:
+        linear, hooks = places.popitem()
+        layer = PackedLinear(linear)
+        if (kind := (linear.weight.shape, linear.weight.dtype)) not in tried:
+            _compare(linear, layer)
+            tried.add(kind)
+        for parent, name in hooks:
+            setattr(parent, name, layer)
+        mapped.give_back(linear.weight)
+
+
+def _take_small(model: torch.nn.Module) -> None:
+    """Copy small tensors: a look at one in a mapped file maps up to 2 MiB of its neighbours again."""
+    for parameter in model.parameters():
+        if parameter.nbytes < _SMALL:
+            parameter.data = parameter.data.clone()
+
+
+def _compare(linear: torch.nn.Linear, layer: PackedLinear) -> None:
+    """Raise ValueError unless both give the same product."""
+    rows = torch.linspace(-1, 1, _TRIED_ROWS * linear.in_features, dtype=torch.float32)
+    rows = rows.sin().view(_TRIED_ROWS, -1).to(linear.weight.dtype)
+    wanted, made = linear(rows).float(), layer(rows).float()
+    if not (wanted - made).abs().max() <= _NEAR[linear.weight.dtype] * wanted.abs().max():
+        raise ValueError("the packed kernel gives another product")
+
+
+def _try(model: Any) -> None:  # noqa: ANN401 - as above
+    """One token: a model that looks into its matrices itself fails here, not at a request."""
+    model(input_ids=torch.zeros((1, 1), dtype=torch.long))
+
+
+class _Mapped:
+    """The parts of this process's memory that are private mappings of files."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._advise = ctypes.CDLL(None, use_errno=True).madvise
+        self._advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        self._ranges = list(_file_ranges())
+        linear = {id(m.weight) for m in model.modules() if type(m) is torch.nn.Linear}
+        owners = [module for module in model.modules() if type(module) is not torch.nn.Linear]
+        self._shared = {
+            parameter.data_ptr()
+            for module in owners
+            for parameter in module.parameters(recurse=False)
+            if id(parameter) in linear
+        }
+
+    def give_back(self, tensor: torch.Tensor) -> None:
+        """Let the kernel have a mapped tensor's pages; who reads them again reads the file again.
+
+        Memory that is no file's is left alone, and so is a head that is the embedding too: what was
+        written to it since would be lost.
+        """
+        if tensor.data_ptr() in self._shared:
+            return
+        start = tensor.data_ptr()
+        end = start + tensor.nbytes
+        page = mmap.PAGESIZE
+        first, last = -(-start // page) * page, end // page * page
+        if last > first and any(low <= start and end <= high for low, high in self._ranges):
+            self._advise(first, last - first, _DONTNEED)
+
+
+def _file_ranges() -> Iterator[tuple[int, int]]:
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+        words = line.split(maxsplit=5)
+        if len(words) == 6 and words[4] != "0" and words[1][3] == "p":
+            low, _, high = words[0].partition("-")
+            yield int(low, 16), int(high, 16)
