@@ -191,3 +191,17 @@ def test_threads_follow_the_cpus_this_process_may_run_on(tmp_path, monkeypatch):
         "sys/fs/cgroup/cpu.max": "800000 100000",
     }
     assert read_cpus(tree(tmp_path, files)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "packs"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512dq avx512bw avx512vl bmi2\n", True),
+        ("processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512dq avx512bw bmi2\n", False),
+        ("processor\t: 0\nmodel name\t: avx512f avx512dq avx512bw avx512vl\nflags\t: fpu\n", False),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", False),
+        ("", False),
+    ],
+)
+def test_matrices_are_packed_for_wide_processors_alone(tmp_path, text, packs):
+    assert read_machine(tree(tmp_path, {"proc/cpuinfo": text})).packs is packs

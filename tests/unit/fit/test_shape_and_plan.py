@@ -221,3 +221,76 @@ def test_kernels_are_counted_in_half_precision(tmp_path):
     assert "kernels" not in predict(half, Rung.AUTO, DEMAND, on_gpu=True).device
     packed = replace(whole, variants={"nf4": whole})  # computes in half precision all the same
     assert predict(packed, Rung.VARIANT_NF4, DEMAND).host["kernels"] == dense
+
+
+# --- packed matrices ---------------------------------------------------------------------
+
+
+def wide(free: int, *gpus: Gpu) -> Machine:
+    return replace(machine(free, *gpus), packs=True)
+
+
+def test_matrices_are_packed_where_all_that_is_asked_for_still_fits(tmp_path):
+    shape = read_shape(models.write_tied(tmp_path))
+    shape = replace(shape, shared=2**30)
+    plain = predict(shape, Rung.AUTO, DEMAND).host_total
+    packed = predict(shape, Rung.AUTO, DEMAND, packed=True).host_total
+    assert packed >= plain + shape.shared
+    roomy = plan(shape, wide(2 * packed), DEMAND).chosen
+    assert roomy is not None
+    assert roomy.packed
+    assert roomy.prediction is not None
+    assert roomy.prediction.host_total == packed
+    assert "packed" in roomy.reason
+    tight = plan(shape, wide(plain + 2**29), DEMAND).chosen
+    assert tight is not None
+    assert (tight.rung, tight.packed, tight.reason) == (Rung.AUTO, False, "fits")
+
+
+def test_a_smaller_cache_is_not_the_price_of_packing(tmp_path):
+    shape = replace(read_shape(models.write_llama(tmp_path)), layers=32, cached=2048)
+    whole = predict(shape, Rung.AUTO, DEMAND).host_total
+    chosen = plan(shape, wide(whole - 100 * MIB), DEMAND).chosen
+    assert chosen is not None
+    assert not chosen.packed
+
+
+def test_only_what_is_loaded_as_it_lies_on_such_a_cpu_is_packed(tmp_path):
+    shape = read_shape(models.write_llama(tmp_path))
+    gpu = Gpu(0, 8 * 2**30, 8 * 2**30)
+    assert not plan(shape, machine(2**33), DEMAND).rungs[0].packed
+    assert not any(report.packed for report in plan(shape, wide(2**33, gpu), DEMAND).rungs)
+    cast = replace(shape, files=2 * shape.weights)
+    assert not plan(cast, wide(2**33), DEMAND).rungs[0].packed
+    other = replace(shape, dtype="float16", width=2)
+    assert not plan(other, wide(2**33), DEMAND).rungs[0].packed
+    small = replace(shape, variants={"nf4": shape})
+    packed = [r.rung for r in plan(small, wide(2**33), DEMAND).rungs if r.packed]
+    assert packed == [Rung.AUTO]
+
+
+def test_without_packing_the_rung_stays_as_it_was_planned(tmp_path):
+    shape = read_shape(models.write_llama(tmp_path))
+    planned = plan(shape, wide(2**33), DEMAND)
+    assert planned.without_packing().rungs == plan(shape, machine(2**33), DEMAND).rungs
+
+
+def test_a_head_is_shared_if_there_is_none_of_its_own(tmp_path):
+    tied = read_shape(models.write_tied(tmp_path / "tied"))
+    assert tied.shared == tied.vocabulary * tied.hidden * 4
+    assert read_shape(models.write_llama(tmp_path / "plain")).shared == 0
+    assert read_shape(models.write_bert(tmp_path / "bert")).shared == 0
+
+
+def test_packed_matrices_are_beside_a_sealed_copy(tmp_path):
+    shape = replace(big(read_shape(models.write_llama(tmp_path))), total=8 * 2**30)
+    found = predict(shape, Rung.AUTO, DEMAND, sealed_copy=True, packed=True).host
+    assert (found["copy"], found["weights"]) == (8 * 2**30, shape.weights)
+
+
+def test_half_precision_that_is_widened_is_counted(tmp_path):
+    half = read_shape(models.write_llama(tmp_path, dtype="BF16"))
+    demand = replace(DEMAND, context=16384, kv_tokens=16384)
+    every = replace(half, cached=2 * half.heads * half.head_size)  # a key for every head
+    grouped = predict(half, Rung.AUTO, demand).host["activations"]
+    assert predict(every, Rung.AUTO, demand).host["activations"] > grouped

@@ -94,7 +94,7 @@ def test_a_model_that_looks_into_its_matrices_is_not_packable():
 class Doubled(torch.nn.Linear):
     """Does more than multiply."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - its name
         return 2 * super().forward(input)
 
 

@@ -39,9 +39,11 @@ def make(tmp_path, monkeypatch) -> Callable[..., Supervisor]:
     monkeypatch.setattr(supervisor_module, "_LONGEST_PAUSE", 0.002)
     directory = models.write_llama(tmp_path / "tiny")
 
-    def of(script: str, notes: Notes | None = None, *, gpu: bool = False) -> Supervisor:
+    def of(
+        script: str, notes: Notes | None = None, *, gpu: bool = False, packs: bool = False
+    ) -> Supervisor:
         limits = limits_for()
-        machine = Machine(8 * GIB, 8 * GIB, "MemAvailable", 1)
+        machine = Machine(8 * GIB, 8 * GIB, "MemAvailable", 1, packs=packs)
         planned = plan_for(directory, limits, machine)
         if gpu:  # on a GPU every rung is usable, so that there is something to fall to
             from pratique.fit import Gpu
@@ -79,6 +81,34 @@ def test_a_worker_that_is_killed_by_memory_while_loading_costs_one_rung(make):
         assert [name for name, _ in notes.events] == ["lost", "lost", "loaded"]
         await supervisor.stop()
         assert supervisor.state is State.STOPPED
+
+    run(story())
+
+
+def test_packed_matrices_go_before_the_rung_does(make):
+    script = code("lambda spec: os.kill(os.getpid(), 9) if spec.packed else None")
+
+    async def story() -> None:
+        notes = Notes()
+        supervisor = make(script, notes, packs=True)
+        assert supervisor.plan.chosen.packed
+        await supervisor.start()
+        assert supervisor.report.rung is Rung.AUTO
+        assert not supervisor.report.packed
+        assert isinstance(await ask(supervisor), TokenIds)
+        assert [name for name, _ in notes.events] == ["lost", "loaded"]
+        assert "without packed matrices" in notes.events[0][1][1]
+        await supervisor.stop()
+
+    run(story())
+
+
+def test_it_never_loops_without_packed_matrices_either(make):
+    async def story() -> None:
+        supervisor = make(code("lambda spec: os._exit(77)"), packs=True)
+        with pytest.raises(ServeError, match="cannot be loaded here"):
+            await supervisor.start()
+        assert supervisor.launcher.launched == [Rung.AUTO, Rung.AUTO]
 
     run(story())
 
