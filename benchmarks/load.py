@@ -88,9 +88,7 @@ def main() -> None:
         theirs = min(plain(directory, cpus) for _ in range(options.repeats))
         print(f"{total / 1e9:.2f} GB: from_pretrained {theirs:.2f} s (promised: 1.50 of it)")
         for packed in {False, read_machine().packs}:
-            results = [
-                ours(directory, files, cpus, packed=packed) for _ in range(options.repeats)
-            ]
+            results = [ours(directory, files, cpus, packed=packed) for _ in range(options.repeats)]
             wall, verify = min(results)
             print(
                 f"verified{', matrices packed' if packed else ''}: {wall:.2f} s, of which "

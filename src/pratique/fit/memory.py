@@ -45,8 +45,10 @@ _KERNEL: Final = 1200 * 2**10
 alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
-_WIDENED: Final = 2048
-"""Cells that are widened at once, at least (jobs.worker_attention.WIDENED_CELLS)."""
+_WIDENED: Final = 2**22
+"""Elements of keys that are widened at once by all threads; as many of values (jobs.worker_attention)."""
+_CELLS: Final = 2048
+"""Cells of several sequences that are widened together at most, like one that is longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,8 +183,9 @@ def _activations(shape: ModelShape, demand: Demand) -> int:
     # Keys and values repeated for grouped heads, and the mask of the widest piece.
     repeated = 2 * span * shape.heads * shape.head_size * width
     if width < _WHOLE:
-        # Of half precision, what the newest tokens of one sequence see is widened.
-        repeated = max(repeated, max(span, _WIDENED) * shape.cached * _WHOLE)
+        # Of half precision, what the newest tokens see is widened piece by piece.
+        piece = max(_WIDENED, span * shape.head_size)
+        repeated = max(repeated, min(2 * piece, max(span, _CELLS) * shape.cached) * _WHOLE)
     mask = tokens * span * 5
     if shape.eager:
         mask += tokens * span * shape.heads * (4 + 2 * width)

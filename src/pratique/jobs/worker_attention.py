@@ -22,8 +22,12 @@ _CALL: Final = 300
 """What a further call costs, in columns of one head that one thread attends to."""
 _MOST_ROWS: Final = 32
 """Rows that are taken together at most."""
-WIDENED_CELLS: Final = 2048
-"""Half precision is widened for so many cells at a time, or for one sequence if that has more."""
+_WIDENED_CELLS: Final = 2048
+"""Rows are widened together up to so many cells."""
+WIDENED: Final = 2**18
+"""Elements that are widened at a time for each thread, so that they stay in its cache; one head at least."""
+WIDENED_THREADS: Final = 16
+"""More threads do not widen more."""
 _UNUSUAL: Final = ("position_bias", "cache", "softcap", "output_attentions", "s_aux")
 
 Run = tuple[int, int, int]
@@ -54,26 +58,39 @@ def attention(  # noqa: PLR0917 - the library's signature
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout, scaling, **kwargs
         )
-    rows, heads = query.shape[:2]
-    groups = key.shape[1]
+    return _seen_alone(query, key, value, attention_mask, first, scaling), None
+
+
+def _seen_alone(  # noqa: PLR0917 - what the library hands over, and what was read out of the mask
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    first: tuple[int, ...],
+    scale: float | None,
+) -> torch.Tensor:
+    (rows, heads), (groups, columns) = query.shape[:2], key.shape[1:3]
     packed = query.reshape(rows, groups, heads // groups, query.shape[3])
-    half = query.dtype in _HALF
-    made = []
-    for begin, end, low in _runs(first, key.shape[2], groups, torch.get_num_threads(), half=half):
-        mask = None
-        if attention_mask is not None and any(f != low for f in first[begin:end]):
-            mask = attention_mask[begin:end, :, :, low:]
-        made.append(
-            scaled_dot_product_attention(
-                _widened(packed[begin:end]),
-                _widened(key[begin:end, :, low:]),
-                _widened(value[begin:end, :, low:]),
-                attn_mask=mask,
-                scale=scaling,
+    whole = query.new_empty(rows, groups, heads // groups, value.shape[3])
+    half, threads = query.dtype in _HALF, torch.get_num_threads()
+    for begin, end, low in _runs(first, columns, groups, threads, half=half):
+        seen = None
+        if mask is not None and any(f != low for f in first[begin:end]):
+            seen = mask[begin:end, :, :, low:]
+        step = groups
+        if half:
+            wide = (end - begin) * (columns - low) * max(key.shape[3], value.shape[3])
+            step = max(1, WIDENED * min(threads, WIDENED_THREADS) // wide)
+        for head in range(0, groups, step):
+            part = slice(begin, end), slice(head, head + step)
+            whole[part] = scaled_dot_product_attention(
+                _widened(packed[part]),
+                _widened(key[part][:, :, low:]),
+                _widened(value[part][:, :, low:]),
+                attn_mask=seen,
+                scale=scale,
             )
-        )
-    whole = made[0] if len(made) == 1 else torch.cat(made)
-    return whole.to(query.dtype).reshape(rows, 1, heads, value.shape[3]), None
+    return whole.view(rows, 1, heads, value.shape[3])
 
 
 def _widened(tensor: torch.Tensor) -> torch.Tensor:
@@ -126,7 +143,7 @@ def _runs(
         for begin in range(end - 1, max(end - _MOST_ROWS, 0) - 1, -1):
             low = min(low, first[begin])
             rows, width = end - begin, columns - low
-            if half and rows > 1 and rows * width > WIDENED_CELLS:
+            if half and rows > 1 and rows * width > _WIDENED_CELLS:
                 break
             cost = best[begin][0] + _CALL + -(-rows * groups // threads) * width
             if found is None or cost < found[0]:

@@ -61,8 +61,8 @@ def pack(model: Any) -> bool:  # noqa: ANN401 - transformers has no annotations
     found = bool(places)
     try:
         with torch.inference_mode():
-            _replace(places, _Mapped(model))
             _take_small(model)
+            _replace(places, _Mapped(model))
             _try(model)
     except Exception as error:
         if is_out_of_memory(error):
@@ -100,7 +100,10 @@ def _replace(places: Places, mapped: "_Mapped") -> None:
 
 
 def _take_small(model: torch.nn.Module) -> None:
-    """Copy small tensors: a look at one in a mapped file maps up to 2 MiB of its neighbours again."""
+    """Copy small tensors first: a look at one in a mapped file maps up to 2 MiB of its neighbours again.
+
+    A small matrix that is an embedding too stays one parameter, and so it stays shared.
+    """
     for parameter in model.parameters():
         if parameter.nbytes < _SMALL:
             parameter.data = parameter.data.clone()

@@ -6,8 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from pratique.fit import memory
 from pratique.jobs import worker_attention
-from pratique.jobs.worker_attention import WIDENED_CELLS, _first_seen, _runs, attention
+from pratique.jobs.worker_attention import (
+    _WIDENED_CELLS,
+    WIDENED,
+    WIDENED_THREADS,
+    _first_seen,
+    _runs,
+    attention,
+)
 
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -156,7 +164,7 @@ def test_runs_hold_every_row_once_and_all_that_it_sees(first, groups, threads, h
     for begin, end, low in runs:
         assert low == min(first[begin:end])
         if half and end - begin > 1:
-            assert (end - begin) * (3001 - low) <= WIDENED_CELLS
+            assert (end - begin) * (3001 - low) <= _WIDENED_CELLS
 
 
 def test_rows_that_see_alike_are_taken_together_and_others_are_not():
@@ -164,3 +172,24 @@ def test_rows_that_see_alike_are_taken_together_and_others_are_not():
     assert _runs((0, 4900), 5000, 4, 1, half=False) == ((0, 1, 0), (1, 2, 4900))
     # With a thread for every head of every row, taking a short row along costs nothing.
     assert _runs((0, 4900), 5000, 4, 64, half=False) == ((0, 2, 0),)
+
+
+def test_no_more_is_widened_at_once_than_the_plan_counts(monkeypatch):
+    sizes = []
+
+    def widened(tensor):
+        sizes.append(tensor.numel())
+        return tensor.float()
+
+    monkeypatch.setattr(worker_attention, "_widened", widened)
+    query, key, value = given_rows(3, 8, 1, 5000, torch.bfloat16)
+    ours, theirs = both(query, key, value, masked([0, 4000, 4990], 5000))
+    assert (ours - theirs).abs().max() <= NEAR[torch.bfloat16]
+    assert max(sizes) <= WIDENED * min(torch.get_num_threads(), WIDENED_THREADS) < 8 * 5000 * 16
+    assert (memory._WIDENED, memory._CELLS) == (WIDENED * WIDENED_THREADS, _WIDENED_CELLS)
+
+
+def test_a_head_that_is_longer_than_a_piece_is_widened_alone(monkeypatch):
+    monkeypatch.setattr(worker_attention, "WIDENED", 10)
+    ours, theirs = both(*given_rows(2, 3, 2, 70, torch.bfloat16), masked([0, 60], 70))
+    assert (ours - theirs).abs().max() <= NEAR[torch.bfloat16]
