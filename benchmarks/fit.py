@@ -112,7 +112,7 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
 
     And then texts of many lengths: in half precision the library keeps a kernel for each.
     """
-    lengths = range(3, min(context // 2, 131), 2)
+    lengths = range(3, min(context - 2, 510), 8)
     if embeds:
         length = worker.loaded.context
         texts = max(rows, -(-4 * 512 // length))  # as many tokens as an encoder takes at once

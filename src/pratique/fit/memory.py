@@ -38,11 +38,14 @@ _NF4_BYTES: Final = 0.53
 _INT8_BYTES: Final = 1.02
 MAPPED: Final = MIB
 """From this size on a buffer of the cache is memory of its own, which goes back when it is let go."""
-KERNELS: Final = 64
-"""Matrix kernels that a worker on CPU may keep: a number that it is started with."""
-_KERNEL: Final = 1200 * 2**10
+KERNELS: Final = 32
+"""Matrix kernels that a worker on CPU may keep: a number that it is started with. A model needs half a
+dozen at a time; with fewer than 24 the same ones are made again and again."""
+_KERNEL: Final = 1500 * 2**10
 """One that was made for one shape in half precision, with what it works in (measured on AVX-512). Left
 alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
+_KERNEL_WHOLE: Final = 2100 * 2**10
+"""The same in single precision, where matrices are packed; otherwise another library multiplies there."""
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 _WIDENED: Final = 2**22
@@ -114,8 +117,10 @@ def predict(
         weights += shape.experts
     if packed:
         weights += shape.shared
-    if packed or shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
+    if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
         running["kernels"] = KERNELS * _KERNEL
+    elif packed:
+        running["kernels"] = KERNELS * _KERNEL_WHOLE
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung) + (shape.largest if packed else 0)
