@@ -119,8 +119,10 @@ def _compare(linear: torch.nn.Linear, layer: PackedLinear) -> None:
 
 
 def _try(model: Any) -> None:  # noqa: ANN401 - as above
-    """One token: a model that looks into its matrices itself fails here, not at a request."""
-    model(input_ids=torch.zeros((1, 1), dtype=torch.long))
+    """A prompt and a token: a model that looks into its matrices itself fails here, not at a request."""
+    made = model(input_ids=torch.zeros((1, _TRIED_ROWS), dtype=torch.long))
+    if (state := getattr(made, "past_key_values", None)) is not None:
+        model(input_ids=torch.zeros((1, 1), dtype=torch.long), past_key_values=state)
 
 
 class _Mapped:

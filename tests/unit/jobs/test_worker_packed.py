@@ -4,6 +4,8 @@ import ctypes
 import mmap
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +91,20 @@ def test_a_layer_that_hangs_in_two_places_is_packed_once():
 def test_a_model_that_looks_into_its_matrices_is_not_packable():
     with pytest.raises(NotPackable):
         pack(Small(looks=True).eval())
+
+
+class Later(Small):
+    """Looks into a matrix for the second token alone."""
+
+    def forward(self, input_ids: torch.Tensor, past_key_values: object = None) -> Any:
+        self.looks = past_key_values is not None
+        rows = super().forward(input_ids)
+        return SimpleNamespace(logits=rows, past_key_values=rows)
+
+
+def test_a_model_that_looks_into_its_matrices_later_is_not_packable_either():
+    with pytest.raises(NotPackable):
+        pack(Later().eval())
 
 
 class Doubled(torch.nn.Linear):
