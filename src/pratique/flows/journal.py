@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, get_args
+from urllib.parse import quote, unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -59,7 +60,7 @@ _KINDS: Final[Mapping[str, Callable[..., Changed]]] = MappingProxyType(
 class FileMark(BaseModel):
     """The change was made when `path` holds the bytes of this SHA-256; None: when it is gone.
 
-    `medium` is a folder outside the home without which nobody can tell.
+    `medium` is a folder outside the home without which nobody can tell. Both are as `_text` has them.
     """
 
     model_config = _STRICT
@@ -72,14 +73,14 @@ class FileMark(BaseModel):
     def seen(self, home: Path) -> bool | None:
         """Whether it is so. None: the medium is not there, so nobody can tell now."""
         del home
-        if self.medium is not None and not os.path.isdir(self.medium):  # noqa: PTH112 - never raises
+        if self.medium is not None and not os.path.isdir(_path(self.medium)):  # noqa: PTH112 - never raises
             return None
         try:
-            found = _digest_at(Path(self.path))
+            found = _digest_at(_path(self.path))
         except OSError as error:
             if self.medium is not None:
                 return None  # whoever holds the medium must not stop this home
-            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+            raise StorageError(f"{_path(self.path)} cannot be read: {error.strerror}") from error
         return found == self.sha256
 
 
@@ -220,13 +221,26 @@ def unsettled(home: Path) -> bool:
 
 def file_holds(path: Path, sha256: Digest, *, medium: Path | None = None) -> FileMark:
     """The mark of a file that is about to be written."""
-    where = None if medium is None else str(medium.absolute())
-    return FileMark(path=str(path.absolute()), sha256=sha256, medium=where)
+    where = None if medium is None else _text(medium)
+    return FileMark(path=_text(path), sha256=sha256, medium=where)
 
 
 def file_gone(path: Path) -> FileMark:
     """The mark of a file that is about to be removed."""
-    return FileMark(path=str(path.absolute()), sha256=None)
+    return FileMark(path=_text(path), sha256=None)
+
+
+def _text(path: Path) -> str:
+    """An absolute path as JSON can hold it: percent-encoded, `/` too, where its bytes are no UTF-8."""
+    raw = os.fsencode(path.absolute())
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return quote(raw, safe="")
+
+
+def _path(text: str) -> Path:
+    return Path(text if text.startswith("/") else os.fsdecode(unquote_to_bytes(text)))
 
 
 def _digest_at(path: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Every way to tamper with a tokenizer is refused, by name; the untouched ones have no finding."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_untouched(base: kit.Base, folder: Path) -> None:
     found = [f for f in look(base(folder / f"good-{base.__name__}")) if f.blocks]
     assert found == []
+
+
+@pytest.mark.parametrize("base", kit.GOOD, ids=lambda b: b.__name__)
+def test_what_the_folder_is_called_decides_nothing(base: kit.Base, folder: Path) -> None:
+    """The native libraries take no path that is not UTF-8."""
+    odd = folder / os.fsdecode(b"\xff " + base.__name__.encode())
+    base(folder / f"plain-{base.__name__}").rename(odd)
+    assert [f for f in look(odd) if f.blocks] == []
 
 
 @pytest.mark.parametrize(

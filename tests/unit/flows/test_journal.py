@@ -62,6 +62,30 @@ def test_done_and_recorded(home: Path, ledger: Ledger, tmp_path: Path) -> None:
     assert journal.settle() == 0
 
 
+@pytest.mark.parametrize(
+    "name", [b"a b", b"100%", b"%2Ftmp", "schön".encode(), b"\xff", b"%41\xff"]
+)
+def test_any_name_that_a_medium_may_have(
+    home: Path, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: bytes
+) -> None:
+    """A name whose bytes are no UTF-8 is found again like any other."""
+    journal, medium = Journal(home, ledger), tmp_path / os.fsdecode(name)
+    medium.mkdir()
+    file = medium / "f"
+    die_after(journal, [Change(sealed(), file_holds(file, OF_X, medium=medium))], monkeypatch)
+    file.write_bytes(b"x")
+    medium.rename(tmp_path / "away")
+    assert journal.settle() == 0  # nobody can tell
+    assert unsettled(home)
+    (tmp_path / "away").rename(medium)
+    assert journal.settle() == 1
+    assert recorded(home)["sealed"] == 1
+    file.unlink()
+    with journal.change([Change(revocation(), file_gone(file))]):
+        pass
+    assert recorded(home)["revocation"] == 1
+
+
 def test_killed_before_the_change(
     home: Path, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ child. A library that fails is a problem; one that dies ends the child, which is
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pratique.core.ids import shown
@@ -56,8 +57,8 @@ def _guarded(problems: Iterator[Problem], path: str) -> Iterator[Problem]:
 
 def _compared(fast: str, slow: str | None, root: str, path: str) -> Iterator[Problem]:
     try:
-        tokenizer = _loaded(os.path.join(root, fast))  # noqa: PTH118 - plain strings for the library
-        model = None if slow is None else _sentencepiece(os.path.join(root, slow))  # noqa: PTH118
+        tokenizer = _loaded(Path(root, fast))
+        model = None if slow is None else _sentencepiece(Path(root, slow))
     except Exception as error:  # noqa: BLE001 - the seam to a foreign parser: a refusal
         yield Problem(path, f"the tokenizer library does not load it: {shown(str(error))}")
         return
@@ -66,19 +67,20 @@ def _compared(fast: str, slow: str | None, root: str, path: str) -> Iterator[Pro
         yield from _differences(tokenizer, model, path, slow)
 
 
-def _loaded(path: str) -> Any:  # noqa: ANN401 - the library has no types
+def _loaded(path: Path) -> Any:  # noqa: ANN401 - the library has no types
     from tokenizers import Tokenizer  # noqa: PLC0415 - only repositories with one pay for it
 
-    tokenizer = Tokenizer.from_file(path)
+    # From bytes: the libraries take no path that is not UTF-8, and a folder may well be called so.
+    tokenizer = Tokenizer.from_buffer(path.read_bytes())
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
-def _sentencepiece(path: str) -> Any:  # noqa: ANN401 - the library has no types
+def _sentencepiece(path: Path) -> Any:  # noqa: ANN401 - the library has no types
     from sentencepiece import SentencePieceProcessor  # noqa: PLC0415 - as above
 
-    return SentencePieceProcessor(model_file=path)
+    return SentencePieceProcessor(model_proto=path.read_bytes())
 
 
 def _losses(tokenizer: Any, path: str) -> Iterator[Problem]:  # noqa: ANN401
