@@ -79,17 +79,19 @@ def private_folder(near: Path | None) -> Iterator[Path]:
 def _refuse_shared(place: Path) -> None:
     """Who may write to a folder may rename what is in it, unless it is sticky as /tmp is.
 
-    A group that is its user's alone (the usual one of several Linux distributions, with a umask of
-    002) is nobody else. The folders above are not looked at: they are for whoever made them.
+    A sticky folder still leaves that to its owner. A group that is its user's alone (the usual one of
+    several Linux distributions, with a umask of 002) is nobody else. The folders above are not looked
+    at: they are for whoever made them.
     """
     found = place.stat()
     others = found.st_mode & stat.S_IWOTH
     group = found.st_mode & stat.S_IWGRP and not _is_own_group(place, found.st_gid)
-    if (others or group) and not found.st_mode & stat.S_ISVTX:
+    sticky = found.st_mode & stat.S_ISVTX and found.st_uid in {0, os.geteuid()}
+    if (others or group) and not sticky:
         raise SealError(
             f"others may write to {place}, and could swap there what was judged",
-            hint="give another place with -o (TMPDIR, with --check), such as a folder of your own in "
-            f"it, or `chmod go-w` or `chmod +t` {place}",
+            hint="give a place of your own with -o (TMPDIR, with --check), and copy the bundle from "
+            f"there; or `chmod go-w` or `chmod +t` {place}, if it is yours and keeps modes",
         )
 
 
@@ -100,11 +102,18 @@ def _is_own_group(place: Path, gid: int) -> bool:
     """
     try:
         own, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-        listed = _ACCESS_LIST in os.listxattr(place)
-    except (KeyError, OSError):
+    except KeyError:
         return False
     members = set(group.gr_mem) - {own.pw_name}
-    return not listed and not members and (gid, group.gr_name) == (own.pw_gid, own.pw_name)
+    own_group = (gid, group.gr_name) == (own.pw_gid, own.pw_name)
+    return own_group and not members and not _has_access_list(place)
+
+
+def _has_access_list(place: Path) -> bool:
+    try:
+        return _ACCESS_LIST in os.listxattr(place)
+    except OSError as error:
+        return error.errno != errno.ENOTSUP  # a file system that has no attributes has no lists
 
 
 def _sweep(place: Path) -> None:

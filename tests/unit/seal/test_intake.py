@@ -1,5 +1,6 @@
 """Taking in: hashed once into a private copy; what happens to the original afterwards is too late."""
 
+import errno
 import os
 import pwd
 from pathlib import Path
@@ -332,6 +333,20 @@ def test_a_sticky_folder_or_one_of_our_own(world: World, tmp_path: Path, mode: i
     vet_and_seal(request, OpenGate(), lambda: world.vetter, on_verdict=lambda _: None)
 
 
+def test_a_sticky_folder_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sticky or not, its owner may rename what others put there."""
+    place = shared(tmp_path, 0o1777)
+    if os.geteuid() == 0:
+        os.chown(place, 12345, -1)
+    else:
+        owner = place.stat().st_uid
+        monkeypatch.setattr("pratique.seal.staging.os.geteuid", lambda: owner + 1)
+    with pytest.raises(SealError, match="others may write to"), private_folder(place):
+        pytest.fail("entered")
+    monkeypatch.undo()
+    assert list(place.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("group", "listed", "refused"),
     [
@@ -363,6 +378,27 @@ def test_a_folder_that_a_group_may_write_to(
     with pytest.raises(SealError, match="others may write to"), private_folder(place):
         pytest.fail("entered")
     place.chmod(0o1775)
+    with private_folder(place):
+        pass
+
+
+@pytest.mark.parametrize(("code", "refused"), [(errno.ENOTSUP, False), (errno.EIO, True)])
+def test_a_file_system_that_has_no_access_lists(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, *, refused: bool
+) -> None:
+    """FUSE, some shares: what nobody can set is not there. What cannot be read may well be."""
+    place = shared(tmp_path, 0o775)
+    os.chown(place, -1, pwd.getpwuid(os.geteuid()).pw_gid)
+
+    def fail(_: object) -> list[str]:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("pratique.seal.staging.grp.getgrgid", lambda _: Group(ME))
+    monkeypatch.setattr("pratique.seal.staging.os.listxattr", fail)
+    if refused:
+        with pytest.raises(SealError, match="others may write to"), private_folder(place):
+            pytest.fail("entered")
+        return
     with private_folder(place):
         pass
 
