@@ -1,6 +1,7 @@
 """Attacks on the trust set as it travels, on its installation, and on the installed copy."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -30,7 +31,13 @@ from pratique.attest.trustfile import (
     write_revocations,
 )
 from pratique.attest.words import spell
-from pratique.errors import SealError, UnreadableInput, UsageError, VerificationRefused
+from pratique.errors import (
+    SealError,
+    StorageError,
+    UnreadableInput,
+    UsageError,
+    VerificationRefused,
+)
 from tests.support.trustkit import ENCLAVE, Kit, digest, disk_without_waiting
 
 __all__ = ["disk_without_waiting"]  # a fixture, used by being here
@@ -819,6 +826,51 @@ def test_init_overwrites_nothing(kit):
     kit.init()
     with pytest.raises(UsageError, match="already holds a trust set"):
         kit.init()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_another_user_can_read_what_was_exported(kit, tmp_path, there):
+    """Whoever carries it is not who installs it, and a stick may keep owners and modes."""
+    kit.init()
+    medium = tmp_path / "medium"
+    if there:
+        medium.mkdir(mode=0o700)
+    old = os.umask(0o077)
+    try:
+        kit.set.export(medium)
+    finally:
+        os.umask(old)
+    parts = [p for p in medium.rglob("*") if p.is_dir()] + ([] if there else [medium])
+    assert {p.stat().st_mode & 0o777 for p in parts} == {0o755}
+    assert {p.stat().st_mode & 0o777 for p in medium.rglob("*") if p.is_file()} == {0o644}
+    assert medium.stat().st_mode & 0o777 == (0o700 if there else 0o755)
+
+
+def test_export_to_a_medium_without_modes(kit, tmp_path, monkeypatch):
+    kit.init()
+
+    def refuse(*_args, **_more):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for call in ("chmod", "fchmod", "utime"):
+        monkeypatch.setattr(os, call, refuse)
+    kit.set.export(tmp_path / "medium")
+    monkeypatch.undo()
+    assert kit.install(tmp_path / "medium").version == 1
+
+
+def test_export_to_a_full_medium_leaves_nothing(kit, tmp_path, monkeypatch):
+    kit.init()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pratique.attest.carried.os.fsync", full)
+    with pytest.raises(StorageError, match=r"No space left on device$"):
+        kit.set.export(tmp_path / "medium")
+    assert not (tmp_path / "medium").exists()
+    monkeypatch.undo()
+    kit.set.export(tmp_path / "medium")
 
 
 def test_export_only_when_complete(kit, tmp_path):

@@ -1,13 +1,16 @@
-"""Reading what a medium carries: regular files, up to a limit, and nothing else.
+"""What a medium carries: reading it (regular files, up to a limit, and nothing else), and writing it.
 
 Nothing here follows a link, waits on a pipe or reads past a limit.
 """
 
+import contextlib
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
+from pratique.attest.home import all_or_nothing
 from pratique.attest.tufset import MAX_METADATA_BYTES, MAX_ROOTS, Read
 from pratique.errors import UnreadableInput, VerificationRefused
 
@@ -71,3 +74,32 @@ def newest_root(metadata: Read) -> str:
             hint="give the directory that `pratique trust export` wrote",
         )
     return hashlib.sha256(newest).hexdigest()
+
+
+def carry_out(parts: Iterable[Path], to: Path) -> None:
+    """Copy folders of files into `to`, flushed, for everybody to read; or leave nothing there.
+
+    Another user reads them in the enclave. What a stick or a share makes of modes is its own affair.
+    Raises StorageError.
+    """
+    folders = {part: to / part.name for part in parts}
+    made = [] if to.exists() else [to]
+    with all_or_nothing(to, *folders.values()):
+        for part, target in folders.items():
+            made += [target, *_copied(part, target)]
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _copied(part: Path, target: Path) -> Iterable[Path]:
+    for source in sorted(part.rglob("*")):
+        copy = target / source.relative_to(part)
+        if source.is_dir():
+            copy.mkdir()
+        else:
+            with copy.open("xb") as file:
+                file.write(source.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+        yield copy

@@ -9,7 +9,6 @@ it adds revocations and dates the set, and can change neither people nor policie
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +27,7 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 
 from pratique.attest.admins import Admins, Pending, appoint, delegation, missing
-from pratique.attest.carried import read_regular
+from pratique.attest.carried import carry_out, read_regular
 from pratique.attest.home import all_or_nothing, write_atomically
 from pratique.attest.keys import Signer
 from pratique.attest.trustfile import (
@@ -46,7 +45,7 @@ from pratique.attest.tufset import (
     REVOKER,
     REVOKER_PATH,
 )
-from pratique.errors import FormatError, SealError, StorageError, UnreadableInput, UsageError
+from pratique.errors import FormatError, SealError, UnreadableInput, UsageError
 
 LIFETIMES: Final[Mapping[str, timedelta]] = {
     "root": timedelta(days=5 * 365),
@@ -250,11 +249,7 @@ class Repository:
             )
         if (to / "metadata").exists() or (to / "targets").exists():
             raise UsageError(f"{to} already holds a trust set", hint="choose an empty directory")
-        try:
-            for part in ("metadata", "targets"):
-                shutil.copytree(self.directory / part, to / part)
-        except (OSError, shutil.Error) as error:
-            raise StorageError(f"cannot write to {to}: {error}") from error
+        carry_out((self._metadata, self._targets), to)
 
     # --- inside
 

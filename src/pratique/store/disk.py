@@ -18,6 +18,7 @@ from typing import Final
 from pratique.errors import StorageError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_MODES: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP})
 _NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 FILE_MODE: Final = 0o644
@@ -57,9 +58,18 @@ def need_room(folder: Path, size: int, what: str) -> None:
 
 
 def create(path: Path, mode: int = FILE_MODE) -> int:
-    """Create a new file for writing and return its descriptor. An existing name is an error."""
+    """Create a new file for writing and return its descriptor. An existing name is an error.
+
+    It has exactly `mode`, whatever the umask is: sealing is reproducible. Only a file for everybody
+    to read may have what a medium without modes (a stick, a share) gives it.
+    """
     descriptor = os.open(path, _NEW, mode)
-    os.fchmod(descriptor, mode)  # whatever the umask is: sealing is reproducible
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if mode != FILE_MODE or error.errno not in _NO_MODES:
+            os.close(descriptor)
+            raise
     return descriptor
 
 

@@ -21,6 +21,31 @@ def test_modes_do_not_depend_on_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.ENOTSUP])
+def test_a_medium_without_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """An approval or a page can be put on a stick that belongs to root; a secret cannot."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(disk.os, "fchmod", refuse)
+    disk.replace_file(tmp_path / "approver.sig", b"x")
+    assert (tmp_path / "approver.sig").read_bytes() == b"x"
+    for mode in (0o600, 0o444):
+        with pytest.raises(OSError, match=os.strerror(code)):
+            disk.replace_file(tmp_path / "secret", b"x", mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["approver.sig"]
+
+
+def test_a_mode_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(disk.os, "fchmod", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        disk.replace_file(tmp_path / "page", b"x")
+
+
 def test_new_means_new(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"old")
     with pytest.raises(FileExistsError):
