@@ -163,6 +163,49 @@ def test_a_folder_for_bundles_is_made_and_a_bundle_is_never_one(
     assert code == 7, err
 
 
+def test_nothing_is_put_into_a_bundle(
+    shell: Shell, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be refused from then on, for what does not belong into it."""
+    bundle = sealed(shell, world, 1, "1700000000")
+    model, key = world.root / "v1/tiny", world.root / "vera.key"
+    before = sorted(bundle.rglob("*"))
+    for place in ("", "/", "/page.html", "/payload/", "/payload/evidence", "/pages/"):
+        code, _, err = shell("report", bundle, "-o", f"{bundle}{place}")
+        assert code == 2, (place, err)
+        assert "nothing is put into a bundle" in err
+    for place in ("/payload/", "/signatures", "/more/", "/other.bundle", "/payload/x.bundle/"):
+        code, _, err = shell("seal", model, "--key", key, "-o", f"{bundle}{place}")
+        assert code == 2, (place, err)
+        assert "nothing is put into a bundle" in err
+    monkeypatch.chdir(bundle / "payload")
+    assert shell("report", bundle)[0] == 2
+    assert shell("seal", model, "--key", key)[0] == 2
+    assert sorted(bundle.rglob("*")) == before
+    shell.ok("verify", bundle)
+    monkeypatch.chdir(tmp_path)
+    assert shell.ok("report", bundle) == f"{bundle.name.removesuffix('.bundle')}.html"
+
+
+def test_a_bundles_own_path_may_end_in_a_slash(shell: Shell, world: World, tmp_path: Path) -> None:
+    model, key = write_model(world.root / "m/tiny", seed=1), world.root / "vera.key"
+    made = shell.ok("seal", model, "--key", key, "-o", f"{tmp_path}/new.bundle/")
+    assert made == f"{tmp_path}/new.bundle"
+    assert (tmp_path / "new.bundle/payload/bundle.json").is_file()
+
+
+def test_a_check_says_so_in_json(shell: Shell, world: World) -> None:
+    bundle = sealed(shell, world, 1, "1700000000")
+    out = shell.ok("seal", world.root / "v1/tiny", "--check", bundle, "--json")
+    assert json.loads(out) == {
+        "schema": "pratique.seal/v1",
+        "bundle": str(bundle),
+        "label": bundle.name.removesuffix(".bundle"),
+        "same": True,
+    }
+    assert shell.ok("seal", world.root / "v1/tiny", "--check", bundle) == ""
+
+
 def test_piped_rows_are_whole(shell: Shell, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     bundle = sealed(shell, world, 1, "1700000000")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from pratique.cli.access_options import Access, access_options, tls_of
-from pratique.cli.bundle_place import BUNDLE_PLACE_HELP, PLACE
+from pratique.cli.bundle_place import BUNDLE_PLACE, BUNDLE_PLACE_HELP
 from pratique.cli.context import Context, pass_context, print_json
 from pratique.cli.paths import PATH
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=PATH, metavar="RECIPE.toml")
 @click.option("--key", type=PATH, help="The vetter's private key (`pratique keys new`).")
 @click.option("--password-file", type=PATH, help="Holds the key's password, if it has one.")
-@click.option("-o", "--output", type=PLACE, help=BUNDLE_PLACE_HELP)
+@click.option("-o", "--output", type=BUNDLE_PLACE, help=BUNDLE_PLACE_HELP)
 @click.option("--endpoint", metavar="URL", help="Another Hub  [HF_ENDPOINT].")
 @access_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -29,6 +29,7 @@ def command(context: Context, *, bundle: str, output: Path | None, policy: str) 
     """
     from pratique.flows.describe import describe, report_of
     from pratique.flows.enclave_policy import enclave_policy
+    from pratique.seal.staging import refuse_inside_bundle
     from pratique.store import disk
 
     found = describe(
@@ -38,6 +39,7 @@ def command(context: Context, *, bundle: str, output: Path | None, policy: str) 
     target = output or Path(page)
     if target.is_dir():
         target /= page
+    refuse_inside_bundle(target.parent)
     with disk.storing(str(target)):
         disk.replace_file(target, report_of(found))
     click.echo(target)

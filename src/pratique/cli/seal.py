@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pratique.cli.bundle_place import BUNDLE_PLACE_HELP, PLACE
+from pratique.cli.bundle_place import BUNDLE_PLACE, BUNDLE_PLACE_HELP
 from pratique.cli.context import Context, pass_context, print_json
 from pratique.cli.paths import NAME, PATH
 from pratique.cli.signing import Signing, signing_options
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--policy", "-p", type=NAME, default="strict", show_default=True, help="Name or file."
 )
 @signing_options
-@click.option("-o", "--output", type=PLACE, help=BUNDLE_PLACE_HELP)
+@click.option("-o", "--output", type=BUNDLE_PLACE, help=BUNDLE_PLACE_HELP)
 @click.option(
     "--variant",
     "variants",
@@ -66,6 +66,8 @@ def command(
         with progress_bar(context) as progress:
             document = check_reproducible(request, check, gate, on_verdict=show, progress=progress)
         context.err.print(f"{document.label}: sealing this snapshot gives the same bytes")
+        if as_json:
+            print_json("seal", {"bundle": str(check), "label": document.label, "same": True})
         return
     signing.check()
     with recording.recording(context.make_home()) as write, progress_bar(context) as progress:

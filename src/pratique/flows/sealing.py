@@ -46,7 +46,7 @@ from pratique.flows.calibrating import sealed_calibration
 from pratique.formats.bundle import MAX_DOCUMENT_BYTES, parse_bundle_document
 from pratique.seal.intake import Taken, take_in
 from pratique.seal.seal import SealedBundle, Sealing, label_path, recompute, seal
-from pratique.seal.staging import private_folder, refuse_existing
+from pratique.seal.staging import private_folder, refuse_existing, refuse_inside_bundle
 from pratique.seal.variants import Conversion, MadeVariant
 from pratique.store.quarantine import hash_tree, read_document
 from pratique.vet.roles import Role, role_of
@@ -98,10 +98,12 @@ def vet_and_seal(
 
     Raises:
         VettingRefused, ApprovalNeeded: the gate's answer.
+        UsageError: the target lies in a bundle.
         SealError: no usable key, the target exists, or a file changed meanwhile.
         VerificationRefused: the snapshot's commit proof does not hold.
     """
     near = _folder(request.output)
+    refuse_inside_bundle(near)
     if request.output is not None and not _is_folder(request.output):
         refuse_existing(request.output.absolute())  # before minutes are spent on copying
     with private_folder(near) as folder:
@@ -322,7 +324,10 @@ def _epoch() -> datetime | None:
         raise UsageError(f"{_EPOCH} is not a number of seconds: {shown(text)}", hint="unset it")
     clock = datetime.fromtimestamp(int(text), UTC)
     if clock > datetime.now(UTC) + MAX_AHEAD:
-        raise UsageError(f"{_EPOCH} is in the future: {clock:%Y-%m-%d %H:%M}Z", hint="unset it")
+        raise UsageError(
+            f"{_EPOCH} is in the future: {clock:%Y-%m-%d %H:%M}Z",
+            hint="unset it, or set the clock of this host if it is behind",
+        )
     return clock
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from pratique.errors import SealError
+from pratique.core.bundle import DOCUMENT, PAYLOAD
+from pratique.errors import SealError, UsageError
 from pratique.store import disk
 
 _PRIVATE: Final = ".pratique-sealing-"
@@ -131,6 +132,17 @@ def refuse_existing(target: Path) -> None:
             f"{target} exists and is not overwritten",
             hint="remove it, or give another place with -o",
         )
+
+
+def refuse_inside_bundle(folder: Path) -> None:
+    """Raise UsageError if `folder` is a bundle or lies in one: with anything more in it, it is none."""
+    here = folder.resolve()
+    for place in (here, *here.parents):
+        if os.path.isfile(place / PAYLOAD / DOCUMENT):  # noqa: PTH113 - never raises
+            raise UsageError(
+                f"{folder} is in the bundle {place.name}, and nothing is put into a bundle",
+                hint="give another place with -o",
+            )
 
 
 def publish(folder: Path, target: Path) -> None:
