@@ -62,6 +62,17 @@ def test_a_directory_is_copied_and_pinned_by_manifest(directory: Path, tmp_path:
     assert record["requested"] == str(directory)
 
 
+def test_a_directory_below_a_name_that_is_no_utf8(directory: Path, tmp_path: Path) -> None:
+    """What is written down of it can be read again."""
+    odd = tmp_path / os.fsdecode(b"a \xff") / "my-model"
+    odd.parent.mkdir()
+    directory.rename(odd)
+    with directory_source(odd) as source:
+        snapshot = local(tmp_path / "home").run(source)
+    assert open_snapshot(snapshot.model_dir.parent) == snapshot
+    assert snapshot.source.requested == rf"{tmp_path}/a \xff/my-model"
+
+
 def test_the_same_directory_twice_is_one_snapshot(directory: Path, tmp_path: Path) -> None:
     for _ in range(2):
         with directory_source(directory) as source:
@@ -87,8 +98,9 @@ def test_into_a_directory_that_holds_something_is_refused(directory: Path, tmp_p
 
 def test_a_directory_without_a_usable_name_is_refused(tmp_path: Path) -> None:
     root = write_tree(tmp_path / "my model", MODEL)
-    with pytest.raises(FormatError, match="not a name"), directory_source(root):
+    with pytest.raises(FormatError, match="not a name") as refused, directory_source(root):
         pass
+    assert "rename" in refused.value.hint
 
 
 def test_a_directory_with_a_link_is_refused(directory: Path) -> None:

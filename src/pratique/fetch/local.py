@@ -48,6 +48,7 @@ from pratique.formats.git import blob_hasher, is_git_material
 from pratique.store import tree
 from pratique.store.quarantine import (
     Workspace,
+    directory_name,
     open_snapshot,
     quarantine_dir,
     recorded_snapshot,
@@ -88,11 +89,16 @@ def directory_source(path: Path, name: str | None = None) -> Iterator[LocalSourc
                 sizes[file] = os.fstat(handle).st_size
         yield LocalSource(
             kind="local",
-            requested=str(path.absolute()),
-            name=parse_alias(name or directory.name),
+            requested=_as_text(path.absolute()),
+            name=directory_name(directory) if name is None else parse_alias(name),
             sizes=sizes,
             opener=lambda file: tree.opened(root, file),
         )
+
+
+def _as_text(path: Path) -> str:
+    """A path for people to read, as a document can hold it: bytes that are no UTF-8 are escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def is_cache_snapshot(path: Path) -> bool:
@@ -135,7 +141,7 @@ def cache_source(path: Path) -> Iterator[LocalSource]:
 
     yield LocalSource(
         kind="hf-cache",
-        requested=str(directory),
+        requested=_as_text(directory),
         name=repo.rsplit("/", 1)[-1],
         sizes={file: real.stat().st_size for file, real in found.items()},
         opener=opener,

@@ -118,7 +118,7 @@ def open_snapshot(
     if is_snapshot(directory):
         return _recorded(directory, hashed)
     return Snapshot(
-        name=_directory_name(directory),
+        name=directory_name(directory),
         source=Source(kind="local", requested=str(directory)),
         manifest=hashed(directory),
         proof=Proof.NOT_APPLICABLE,
@@ -128,8 +128,15 @@ def open_snapshot(
     )
 
 
-def _directory_name(directory: Path) -> str:
-    return parse_alias(directory.name)
+def directory_name(directory: Path) -> str:
+    """What a model that lies there is called. Raises FormatError if that is no name."""
+    try:
+        return parse_alias(directory.name)
+    except FormatError as error:
+        raise FormatError(
+            error.message,
+            hint="a model is called like its directory: rename it, with letters, digits, '.', '_', '-'",
+        ) from error
 
 
 def recorded_snapshot(directory: Path, document: SnapshotDocument) -> Snapshot:
