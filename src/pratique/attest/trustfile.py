@@ -252,7 +252,8 @@ def first_problem(error: ValidationError) -> str:
     """Say where the first problem lies and what it is, without echoing foreign values."""
     problem = error.errors(include_input=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" if where else problem["msg"]
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
 
 
 def _iso(value: object) -> str:

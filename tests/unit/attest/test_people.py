@@ -62,7 +62,10 @@ def test_one_name_with_two_keys_is_one_person(kit):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"thresholds": {Role.APPROVER: 3}}, "needs more people than hold it"),
+        (
+            {"thresholds": {Role.APPROVER: 3}},
+            "work: the role approver needs more people than hold it",
+        ),
         ({"thresholds": {Role.APPROVER: 0}}, "belong together"),
         ({"thresholds": {Role.VETTER: 0}}, "threshold 0"),
         ({"enclave": ""}, "enclave"),
