@@ -674,8 +674,10 @@ def test_directory_may_be_an_installed_home(kit):
     kit.init().install()
     for place in (kit.home, kit.home / "trust"):
         assert trust_from_directory(place, None).fingerprint == kit.trust().fingerprint
-        with pytest.raises(UsageError, match="pinned already"):
+        with pytest.raises(UsageError, match="pinned already") as refused:
             trust_from_directory(place, kit.trust().fingerprint)
+        # Who prepared a medium may have "installed" there what they like: it must not be proposed.
+        assert "never what came on a medium" in refused.value.hint
 
 
 def test_auditor_years_later(kit, monkeypatch):

@@ -84,7 +84,8 @@ def trust_from_directory(directory: Path, fingerprint: str | None) -> TrustRoot:
     if fingerprint is not None and homes.installed_in(directory) is not None:
         raise UsageError(
             f"{directory} holds an installed trust, pinned already",
-            hint="leave out --root-fingerprint, or give the set as it travels",
+            hint="give the set as it travels; only what was installed on this very host, never what "
+            "came on a medium, may go without --root-fingerprint",
         )
     if fingerprint is None:
         if (found := homes.installed_in(directory)) is not None:
