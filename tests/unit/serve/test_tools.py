@@ -37,6 +37,48 @@ def test_what_closes_a_call_may_stand_in_its_arguments():
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"x": 1e999}',  # read, it would be infinity, for which JSON has no word
+        '{"x": %s}' % ("1" * 5000),  # longer than Python reads a number
+        '{"x": 12345678901234567890.125}',  # of which a float keeps half
+        '{"x": "\\ud800"}',  # half a character: written again it could not be sent
+        '{ "x" :\n[1 , {"name": "g"}]\t}',
+        '{"arguments": 1, "parameters": {"y": []}}',
+        "{}",
+    ],
+)
+def test_arguments_go_out_as_the_model_wrote_them(arguments):
+    (call,) = TAGGED.split(f'<tool_call> {{"name": "f", "arguments": {arguments}}}</tool_call>')[1]
+    assert call.arguments == arguments
+    (call,) = BARE.split(f' {{"parameters": {arguments} , "name": "f"}}\n')[1]
+    assert call.arguments == arguments
+    item = f'{{"name": "f" ,"arguments":{arguments}}}'
+    calls = LISTED.split(f"[ {item},{item} ]")[1]
+    assert [call.arguments for call in calls] == [arguments] * 2
+
+
+def test_of_names_that_come_twice_the_last_counts_and_what_is_missing_is_empty():
+    (call,) = BARE.split('{"parameters": {"x": 1}, "name": "g", "name": "f", "parameters": {"x": 2}}')[1]
+    assert call.arguments == '{"x": 2}'
+    assert BARE.split('{"name": "f"}')[1][0].arguments == "{}"
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just("arguments"), inner),
+        max_leaves=12,
+    ),
+    st.sampled_from([None, 1]),
+)  # fmt: skip
+def test_whatever_the_arguments_they_are_found_whole(value, indent):
+    arguments = json.dumps({"x": value}, indent=indent)
+    (call,) = TAGGED.split(f'<tool_call>{{"name":"f","arguments":{arguments}}}</tool_call>')[1]
+    assert call.arguments == arguments
+
+
+@pytest.mark.parametrize(
     "text",
     [
         '<tool_call>{"name": "g", "arguments": {}}</tool_call>',

@@ -1,11 +1,13 @@
 """Calls of tools in a model's text, in the form that its admitted template teaches.
 
 The text is the model's and nobody vouches for it: what does not parse stays text, a call of a tool
-that the client did not offer stays text, and nothing is ever executed here.
+that the client did not offer stays text, and nothing is ever executed here. Arguments go out letter for
+letter: read and written again, a number could become another, or no JSON, and half a character a crash.
 """
 
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,7 +21,7 @@ _SPACE: Final = " \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call: a tool's name and its arguments as JSON text."""
+    """One call: a tool's name and its arguments as JSON text, as the model wrote them."""
 
     name: str
     arguments: str
@@ -66,8 +68,9 @@ class Reading:
     def _tagged(self, text: str) -> tuple[str, list[Call]]:
         kept, calls, at = [], [], 0
         while (start := text.find(_OPEN, at)) >= 0:
-            value, end = _object_at(text, start + len(_OPEN))
-            call = self._call(value, "arguments")
+            inside = _skip(text, start + len(_OPEN))
+            value, end = _value_at(text, inside)
+            call = self._call(value, text, inside, "arguments")
             if call is None or not text.startswith(_CLOSE, end):
                 kept.append(text[at : start + len(_OPEN)])
                 at = start + len(_OPEN)
@@ -79,41 +82,78 @@ class Reading:
 
     def _whole(self, text: str) -> tuple[str, list[Call]]:
         """Read an answer that is nothing but one call, or a list of them."""
-        value, end = _object_at(text, 0)
-        values = value if isinstance(value, list) else [value]
-        word = "parameters" if self.form is ToolForm.BARE else "arguments"
-        calls = [self._call(item, word) for item in values]
-        found = [call for call in calls if call is not None]
-        if end != len(text) or len(found) != len(calls):
+        start = _skip(text, 0)
+        value, end = _value_at(text, start)
+        if end != len(text):
             return text, []
-        return "", found
+        several = isinstance(value, list)
+        values = value if isinstance(value, list) else [value]
+        places = [at for at, _ in _items(text, start)] if several else [start]
+        word = "parameters" if self.form is ToolForm.BARE else "arguments"
+        calls = [
+            self._call(item, text, at, word) for item, at in zip(values, places, strict=True)
+        ]
+        found = [call for call in calls if call is not None]
+        return ("", found) if len(found) == len(calls) else (text, [])
 
-    def _call(self, value: object, word: str) -> Call | None:
+    def _call(self, value: object, text: str, at: int, word: str) -> Call | None:
+        """Return the call that `value`, which begins at `at`, is."""
         if not isinstance(value, dict):
             return None
         name, arguments = value.get("name"), value.get(word, {})
         if not isinstance(name, str) or name not in self.offered or not isinstance(arguments, dict):
             return None
-        return Call(name, json.dumps(arguments, ensure_ascii=False))
+        return Call(name, _written(text, at, word))
 
 
-def _object_at(text: str, at: int) -> tuple[object, int]:
-    """Parse the JSON value at `at`; return it, or None, and where what follows its spaces begins."""
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
+def _value_at(text: str, at: int) -> tuple[object, int]:
+    """Parse the JSON value at `at`; return it, or None, and where what follows its spaces begins.
+
+    Its numbers are not read: they may be too long or too large for any number here.
+    """
     if len(text) - at > _LONGEST:
         return None, at
     try:
-        value, end = json.JSONDecoder(parse_constant=_refuse).raw_decode(text, at)
+        value, end = _JSON.raw_decode(text, at)
     except (ValueError, RecursionError):
         return None, at
-    while end < len(text) and text[end] in _SPACE:
-        end += 1
-    return value, end
+    return value, _skip(text, end)
+
+
+def _items(text: str, at: int) -> Iterator[tuple[int, int]]:
+    """Yield where each item, or name and value, of the list or object at `at` begins and ends.
+
+    The text is known to be JSON.
+    """
+    at = _skip(text, at + 1)
+    while text[at] not in "]}":
+        _, end = _JSON.raw_decode(text, at)
+        yield at, end
+        at = _skip(text, end)
+        if text[at] in ",:":
+            at = _skip(text, at + 1)
+
+
+def _written(text: str, at: int, word: str) -> str:
+    """Return what stands under the name `word` in the object at `at`; the last, as JSON is read."""
+    places = [text[start:end] for start, end in _items(text, at)]
+    named = zip(places[::2], places[1::2], strict=True)
+    return {json.loads(name): value for name, value in named}.get(word, "{}")
+
+
+def _skip(text: str, at: int) -> int:
+    while at < len(text) and text[at] in _SPACE:
+        at += 1
+    return at
 
 
 def _refuse(word: str) -> object:
     raise ValueError(word)
+
+
+_JSON: Final = json.JSONDecoder(
+    parse_constant=_refuse, parse_float=lambda _: 0.0, parse_int=lambda _: 0
+)
 
 
 def _overlap(text: str, mark: str) -> int:
