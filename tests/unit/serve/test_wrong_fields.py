@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from pratique.core.wire import Failed, Fault
 from pratique.serve.gateway.errors import _FAULTS, ApiError, FieldNames, of_fault
@@ -219,6 +219,36 @@ def test_the_words_are_about_the_field(kind, more, param, words):
     error = named_as_it_was_written(kind, {**WHOLE[kind], **more})
     assert error is not None
     assert (error.param, error.message) == (param, f"field '{param}': {words}")
+
+
+@pytest.mark.parametrize("kind", list(WHOLE))
+def test_of_a_list_that_is_wrong_throughout_little_is_noted(kind):
+    """A validator notes each wrong entry, for each thing that a list may be: gigabytes, of one body."""
+    lists = [
+        at
+        for at in paths(WHOLE[kind])
+        if at[-1] in {"prompt", "input", "content", "output", "tool_calls"}
+    ]
+    assert lists or kind is TokenizeRequest
+    for at in lists:
+        for wrong in ([5.5] * 3000, [[5.5] * 3000], [{"a": 1}] * 3000, [[5.5]] * 3000):
+            with pytest.raises(ValidationError) as caught:
+                kind.model_validate(changed(WHOLE[kind], at, wrong))
+            assert caught.value.error_count() < 30
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{str(at): 1 for at in range(10_001)}, {"logit_bias": {str(at): "x" for at in range(10_001)}}],
+)
+def test_of_very_many_wrong_fields_none_is_looked_for(more):
+    error = refused(ChatRequest, {**WHOLE[ChatRequest], **more})
+    assert error is not None
+    assert (error.status, error.param, error.message) == (
+        400,
+        None,
+        "more than 10000 fields are wrong",
+    )
 
 
 # --- what the worker refuses ------------------------------------------------------------------

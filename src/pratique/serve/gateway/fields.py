@@ -17,6 +17,11 @@ from pratique.serve.gateway.wrong_fields import refusal
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 M = TypeVar("M", bound=BaseModel)
 
+# The first wrong entry of a long list is enough: a body could hold millions, and each costs memory.
+FIRST: Any = Field(fail_fast=True)
+_Texts = Annotated[list[str], FIRST]
+_Row = Annotated[list[int], FIRST]
+_Rows = Annotated[list[_Row], FIRST]
 _StopText = Annotated[str, Field(max_length=1024)]
 Stop = _StopText | Annotated[list[_StopText], Field(max_length=16)]
 
@@ -66,9 +71,9 @@ class Message(Said):
     """One message. `developer` is OpenAI's newer name for `system`."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], FIRST] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], FIRST] | None = None
     tool_call_id: str | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -195,7 +200,7 @@ class ChatRequest(_Sampled):
 class CompletionRequest(_Sampled):
     """POST /v1/completions."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: str | _Texts | _Row | _Rows
     max_tokens: int | None = Field(default=16, ge=1, lt=2**31)
     logprobs: int | None = Field(default=None, ge=0, le=5)
     echo: Literal[False] | None = None
@@ -208,7 +213,7 @@ class EmbeddingRequest(BaseModel):
     model_config = _STRICT
 
     model: str
-    input: str | list[str] | list[int] | list[list[int]]
+    input: str | _Texts | _Row | _Rows
     encoding_format: Literal["float", "base64"] | None = None
 
 
@@ -218,7 +223,7 @@ class ClassifyRequest(BaseModel):
     model_config = _STRICT
 
     model: str
-    input: str | list[str]
+    input: str | _Texts
 
 
 class TokenizeRequest(BaseModel):

@@ -4,7 +4,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from pratique.serve.gateway.fields import CalledFunction, Message, Said, TextPart, ToolCall
+from pratique.serve.gateway.fields import (
+    FIRST,
+    CalledFunction,
+    Message,
+    Said,
+    TextPart,
+    ToolCall,
+)
 from pratique.serve.gateway.fields_tools import NAME, Function, Tool
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -25,7 +32,7 @@ class InputMessage(Said):
     id: str | None = None
     status: _Status | None = None
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[AnsweredPart]
+    content: str | Annotated[list[AnsweredPart], FIRST]
 
     def plain(self) -> dict[str, Any]:
         """Return what a template is given."""
@@ -58,7 +65,7 @@ class InputResult(Said):
     id: str | None = None
     status: _Status | None = None
     call_id: str
-    output: str | list[TextPart]
+    output: str | Annotated[list[TextPart], FIRST]
 
     def plain(self) -> dict[str, Any]:
         """Return what a template is given."""
@@ -150,7 +157,7 @@ class ResponsesRequest(BaseModel):
     model_config = _STRICT
 
     model: str
-    input: str | list[InputItem] = Field(max_length=2**23)
+    input: str | Annotated[list[InputItem], FIRST] = Field(max_length=2**23)
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1, lt=2**31)
     temperature: float | None = Field(default=None, ge=0, le=2)

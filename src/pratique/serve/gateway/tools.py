@@ -90,9 +90,7 @@ class Reading:
         values = value if isinstance(value, list) else [value]
         places = [at for at, _ in _items(text, start)] if several else [start]
         word = "parameters" if self.form is ToolForm.BARE else "arguments"
-        calls = [
-            self._call(item, text, at, word) for item, at in zip(values, places, strict=True)
-        ]
+        calls = [self._call(item, text, at, word) for item, at in zip(values, places, strict=True)]
         found = [call for call in calls if call is not None]
         return ("", found) if len(found) == len(calls) else (text, [])
 

@@ -14,6 +14,7 @@ from pratique.core.ids import shown
 from pratique.serve.gateway.errors import ApiError
 
 _LONGEST: Final = 120
+_MOST: Final = 10_000
 _TYPES: Final = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -38,6 +39,8 @@ _LIMITS: Final = {
 
 def refusal(kind: type[BaseModel], error: ValidationError) -> ApiError:
     """Return the refusal of the first wrong field; an unknown field before all others."""
+    if error.error_count() > _MOST:  # to tell which is first, each is looked at
+        return ApiError(400, f"more than {_MOST} fields are wrong", code="invalid_value")
     problems = [
         (_path(kind, problem), problem)
         for problem in error.errors(include_url=False, include_input=False)
