@@ -7,7 +7,8 @@ from pratique.core.load import LoadSpec
 from pratique.core.rungs import Rung
 from pratique.core.wire import Done, Generate, Sampling, Stop
 from pratique.jobs.worker_batch import Batch, Model
-from pratique.jobs.worker_engine import Engine, Job, admit
+from pratique.jobs.worker_engine import Engine
+from pratique.jobs.worker_job import Job, admit
 from pratique.jobs.worker_load import load
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults

@@ -41,8 +41,9 @@ from pratique.jobs.worker_refusal import LoadRefused
 
 if TYPE_CHECKING:
     from pratique.jobs.worker_encode import Encoder
-    from pratique.jobs.worker_engine import Engine, Job
+    from pratique.jobs.worker_engine import Engine
     from pratique.jobs.worker_grammar import Grammars
+    from pratique.jobs.worker_job import Job
     from pratique.jobs.worker_load import LoadedModel
     from pratique.jobs.worker_prompts import Prompts
 
@@ -218,7 +219,7 @@ class Desk:
         return None
 
     def _job(self, message: Generate) -> "Job | Failed":
-        from pratique.jobs.worker_engine import admit
+        from pratique.jobs.worker_job import admit
 
         masks = self._grammars.masks if self._grammars else None
         return admit(message, self._prompts, self._limits, masks)

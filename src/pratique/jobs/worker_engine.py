@@ -8,8 +8,7 @@ fits the cache, so that nothing that has started is ever thrown out for space.
 
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -24,7 +23,6 @@ from pratique.core.wire import (
     Failed,
     Fault,
     Finish,
-    Generate,
     ScoredToken,
     Started,
     Stop,
@@ -32,30 +30,15 @@ from pratique.core.wire import (
 from pratique.jobs.worker_batch import Lanes
 from pratique.jobs.worker_cache import COMPACT_COLUMNS, grown
 from pratique.jobs.worker_channel import Channel
+from pratique.jobs.worker_job import Job
 from pratique.jobs.worker_memory import is_out_of_memory, resident
 from pratique.jobs.worker_prefix import Found
 from pratique.jobs.worker_prompts import Prompts
-from pratique.jobs.worker_sampling import Defaults, Drawer, TokenMask, draw
-from pratique.jobs.worker_schema import SchemaRefused
+from pratique.jobs.worker_sampling import Defaults, Drawer, draw
 from pratique.jobs.worker_scores import score_rows
 from pratique.jobs.worker_text import TextStream
 
 _BEAT_STEPS: Final = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A request whose prompt is tokens already. `answer` is the most tokens it may get."""
-
-    request: Generate
-    prompt: list[int]
-    answer: int
-    masks: tuple[TokenMask | None, ...] = ()
-
-    @property
-    def columns(self) -> int:
-        """Cache columns that one choice may come to need."""
-        return len(self.prompt) + self.answer
 
 
 @dataclass(slots=True)
@@ -394,67 +377,3 @@ class Engine:
 def _within(score: ScoredToken, end: int) -> ScoredToken:
     """Place what a stop string cut off, like the token that ends an answer, at the end of the text."""
     return score if score.offset <= end else score.model_copy(update={"offset": end})
-
-
-Masks = Callable[[Generate], tuple[TokenMask, ...]]
-
-
-def admit(
-    request: Generate, prompts: Prompts, limits: Limits, masks: Masks | None = None
-) -> Job | Failed:
-    """Turn a request into a job, or say why it can never run."""
-    from pratique.jobs.worker_prompts import Refused
-
-    try:
-        prompt = prompts.of_generate(request)
-    except Refused as refused:
-        return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
-    room = limits.context - len(prompt)
-    answer = min(request.max_tokens or room, room)
-    if request.max_tokens is not None and request.max_tokens > room:
-        return Failed(
-            id=request.id,
-            fault=Fault.PROMPT_TOO_LONG,
-            got=len(prompt) + request.max_tokens,
-            limit=limits.context,
-        )
-    job = Job(request=request, prompt=prompt, answer=answer)
-    if request.n > limits.rows:
-        return Failed(id=request.id, fault=Fault.TOO_BIG, got=request.n, limit=limits.rows)
-    if request.n > 1 and request.n * job.columns > limits.kv_tokens:
-        return Failed(
-            id=request.id,
-            fault=Fault.TOO_BIG,
-            got=request.n * job.columns,
-            limit=limits.kv_tokens,
-        )
-    return _held_to_grammar(job, masks) if request.constrained else job
-
-
-def _held_to_grammar(job: Job, masks: Masks | None) -> Job | Failed:
-    request = job.request
-    if masks is None:
-        return Failed(
-            id=request.id,
-            fault=Fault.SCHEMA_UNSUPPORTED_HERE,
-            of_tools=request.schema_ is None,
-        )
-    try:
-        return replace(job, masks=masks(request))
-    except SchemaRefused as refused:
-        return Failed(
-            id=request.id,
-            fault=refused.fault,
-            got=refused.got,
-            limit=refused.limit,
-            of_tools=refused.of_tools,
-        )
-
-
-def drain(inbox: Inbox) -> Iterator[Job | Cancel | Stop]:
-    """Yield what is in the inbox now."""
-    while True:
-        try:
-            yield inbox.get_nowait()
-        except queue.Empty:
-            return

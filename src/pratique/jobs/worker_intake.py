@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from pratique.core.wire import Cancel, Failed, Fault, Generate, Stop
 
 if TYPE_CHECKING:
-    from pratique.jobs.worker_engine import Inbox, Job
+    from pratique.jobs.worker_engine import Inbox
+    from pratique.jobs.worker_job import Job
 
 _STACK_BYTES: Final = 64 * 2**20
 """The compiler recurses along chains of `$ref`, of which a schema may have 2,000."""

@@ -20,7 +20,8 @@ from pratique.core.wire import (
 )
 from pratique.jobs import worker_cache, worker_engine
 from pratique.jobs.worker_batch import Batch, Model, Solo
-from pratique.jobs.worker_engine import Engine, Job, admit
+from pratique.jobs.worker_engine import Engine
+from pratique.jobs.worker_job import Job, admit
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults
 from tests.support.serving import limits_for

@@ -25,8 +25,8 @@ from pratique.core.wire import (
     Stop,
     ToolForm,
 )
-from pratique.jobs.worker_engine import Job, admit
 from pratique.jobs.worker_grammar import Grammars
+from pratique.jobs.worker_job import Job, admit
 from pratique.jobs.worker_schema import SchemaRefused
 from pratique.jobs.worker_vocabulary import NotByText, Vocabulary
 from pratique.serve.gateway.tools import Reading

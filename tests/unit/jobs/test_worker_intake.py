@@ -5,8 +5,8 @@ import threading
 from typing import Any
 
 from pratique.core.wire import Cancel, Failed, Fault, Generate, Stop
-from pratique.jobs.worker_engine import Job
 from pratique.jobs.worker_intake import Intake
+from pratique.jobs.worker_job import Job
 
 
 class Admitting:

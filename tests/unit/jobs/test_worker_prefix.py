@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pratique.core.wire import Done, Generate, Sampling, Started, Stop
 from pratique.jobs.worker_batch import Batch, Model
-from pratique.jobs.worker_engine import Engine, Job, admit
+from pratique.jobs.worker_engine import Engine
+from pratique.jobs.worker_job import Job, admit
 from pratique.jobs.worker_prefix import LEAST_TOKENS, Prefixes
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults

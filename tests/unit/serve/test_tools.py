@@ -59,7 +59,9 @@ def test_arguments_go_out_as_the_model_wrote_them(arguments):
 
 
 def test_of_names_that_come_twice_the_last_counts_and_what_is_missing_is_empty():
-    (call,) = BARE.split('{"parameters": {"x": 1}, "name": "g", "name": "f", "parameters": {"x": 2}}')[1]
+    (call,) = BARE.split(
+        '{"parameters": {"x": 1}, "name": "g", "name": "f", "parameters": {"x": 2}}'
+    )[1]
     assert call.arguments == '{"x": 2}'
     assert BARE.split('{"name": "f"}')[1][0].arguments == "{}"
 
