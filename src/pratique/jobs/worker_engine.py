@@ -8,7 +8,6 @@ fits the cache, so that nothing that has started is ever thrown out for space.
 
 import queue
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
@@ -18,8 +17,6 @@ from pratique.core.load import Limits
 from pratique.core.wire import (
     Beat,
     Cancel,
-    Delta,
-    Done,
     Failed,
     Fault,
     Finish,
@@ -34,25 +31,12 @@ from pratique.jobs.worker_job import Job
 from pratique.jobs.worker_memory import is_out_of_memory, resident
 from pratique.jobs.worker_prefix import Found
 from pratique.jobs.worker_prompts import Prompts
+from pratique.jobs.worker_row import Row
 from pratique.jobs.worker_sampling import Defaults, Drawer, draw
 from pratique.jobs.worker_scores import score_rows
 from pratique.jobs.worker_text import TextStream
 
 _BEAT_STEPS: Final = 64
-
-
-@dataclass(slots=True)
-class Row:
-    """One running sequence."""
-
-    job: Job
-    index: int
-    drawer: Drawer
-    text: TextStream
-    newest: int = 0
-    count: int = 0
-    scores: list[ScoredToken] = field(default_factory=list)
-    unsent: str = ""
 
 
 Inbox = queue.SimpleQueue[Job | Cancel | Stop]
@@ -258,7 +242,7 @@ class Engine:
     ) -> list[bool]:
         """Give each row its token and say which rows are complete."""
         for at, scored in scores.items():
-            rows[at].scores.append(scored.model_copy(update={"offset": rows[at].text.length}))
+            rows[at].note(scored)
         return [self._accept(row, token) for row, token in zip(rows, tokens, strict=True)]
 
     def _accept(self, row: Row, token: int) -> bool:
@@ -266,56 +250,32 @@ class Engine:
         row.newest = token
         row.count += 1
         row.drawer.note(token)
-        finish: Finish | None = None
-        if token in self._ends and not request.ignore_eos:
-            finish = Finish.STOP
-        else:
+        mask = row.drawer.mask
+        # An end token is the grammar's to allow, too: where nothing is allowed, a draw gives any token.
+        complete = mask is not None and mask.accept(token)
+        if mask is not None and mask.failed:
+            return self._lose(row)
+        ended = token in self._ends and not request.ignore_eos
+        if not ended:
             row.unsent += row.text.push(token)
-            mask = row.drawer.mask
-            if mask is not None and mask.accept(token):
-                finish = Finish.STOP
-            if mask is not None and mask.failed:
-                return self._lose(row)
-            if row.text.stopped:
-                finish = Finish.STOP
-            elif finish is None and row.count >= row.job.answer:
-                finish = Finish.LENGTH
+        finish: Finish | None = None
+        if ended or complete or row.text.stopped:
+            finish = Finish.STOP
+        elif row.count >= row.job.answer:
+            finish = Finish.LENGTH
         if finish is not None:
-            self._done(row, finish)
+            self._out.append(row.done(finish))
         elif request.stream and row.unsent:
-            self._out.append(
-                Delta(
-                    id=request.id,
-                    index=row.index,
-                    text=row.unsent,
-                    scores=tuple(row.scores),
-                )
-            )
-            row.unsent = ""
-            row.scores.clear()
+            self._out.append(row.delta())
         return finish is not None
 
     def _lose(self, row: Row) -> bool:
         """The grammar has come to its limits: no answer is better than one that breaks it."""
         request = row.job.request
-        failed = Failed(id=request.id, fault=Fault.SCHEMA_TOO_BIG, of_tools=request.schema_ is None)
-        self._out.append(failed)
+        of_tools = request.schema_ is None or bool(request.must_call)
+        self._out.append(Failed(id=request.id, fault=Fault.SCHEMA_TOO_BIG, of_tools=of_tools))
         self.inbox.put(Cancel(id=request.id))  # its other choices
         return True
-
-    def _done(self, row: Row, finish: Finish) -> None:
-        text = row.unsent + row.text.finish()
-        end = row.text.length
-        self._out.append(
-            Done(
-                id=row.job.request.id,
-                index=row.index,
-                text=text,
-                finish=finish,
-                completion_tokens=row.count,
-                scores=tuple(_within(score, end) for score in row.scores),
-            )
-        )
 
     # --- leaving ----------------------------------------------------------------------------
 
@@ -372,8 +332,3 @@ class Engine:
                 bytes_peak=peak,
             )
         )
-
-
-def _within(score: ScoredToken, end: int) -> ScoredToken:
-    """Place what a stop string cut off, like the token that ends an answer, at the end of the text."""
-    return score if score.offset <= end else score.model_copy(update={"offset": end})

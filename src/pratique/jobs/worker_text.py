@@ -49,6 +49,11 @@ class TextStream:
         self.length = 0
         self.stopped = False
 
+    @property
+    def released(self) -> int:
+        """How many characters were released."""
+        return self.length - len(self._held)
+
     def push(self, token: int) -> str:
         """Add a token; return the text that is now certain. Sets `stopped` at a stop string."""
         self._ids.append(token)

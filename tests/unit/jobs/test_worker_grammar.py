@@ -263,6 +263,68 @@ def test_a_grammar_that_comes_to_its_limits_costs_its_request_alone(loaded, hear
     assert {(one.id, one.fault) for one in heard.of(Failed)} == {(1, Fault.SCHEMA_TOO_BIG)}
 
 
+@pytest.mark.parametrize("sampling", [{"temperature": 0}, {}, {"top_k": 5}, {"top_p": 0.5}])
+def test_where_nothing_is_allowed_an_end_token_does_not_make_an_answer(
+    loaded, heard, monkeypatch, sampling
+):
+    """With nothing to choose from a draw gives any token, and 0 ends an answer in many a vocabulary."""
+    from pratique.jobs import worker_grammar
+
+    count = itertools.count()
+    allowed = worker_grammar.GrammarMask.allowed
+
+    def failing(self: Any, size: int) -> Any:
+        found = allowed(self, size)
+        if next(count) == 4:
+            self.failed = True
+            found[:] = False
+        return found
+
+    monkeypatch.setattr(worker_grammar.GrammarMask, "allowed", failing)
+    model = loaded("llama")[0]
+    engine, prompts, limits = engine_for(model, heard)
+    engine._ends = frozenset({0, 1})
+    job = admit(asked(1, sampling=sampling), prompts, limits, grammars_for(model).masks)
+    engine.inbox.put(job)
+    engine.inbox.put(Stop())
+    engine.run()
+    assert not heard.of(Done)
+    assert [one.fault for one in heard.of(Failed)] == [Fault.SCHEMA_TOO_BIG]
+
+
+@pytest.mark.parametrize("ends", [frozenset({1}), frozenset({1, 2})])
+def test_an_end_token_ends_nothing_that_is_not_complete(loaded, ends):
+    model = loaded("llama")[0]
+    grammars = Grammars(
+        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, most=2
+    )
+    for token in ends:
+        (mask,) = grammars.masks(asked(1))
+        mask.accept(token)
+        assert mask.failed
+
+
+@pytest.mark.parametrize(
+    ("more", "of_tools"),
+    [
+        ({}, False),
+        ({"tools": TOOLS, "may_call": ("turn",)}, False),
+        ({"tools": TOOLS, "must_call": ("turn",)}, True),
+        ({"tools": TOOLS, "must_call": ("turn",), "schema": None}, True),
+    ],
+)
+def test_what_comes_to_its_limits_is_named_by_what_held_the_answer(
+    loaded, heard, monkeypatch, more, of_tools
+):
+    from pratique.jobs import worker_grammar
+
+    monkeypatch.setattr(
+        worker_grammar.GrammarMask, "accept", lambda self, _: setattr(self, "failed", True)
+    )
+    assert not run(loaded("llama")[0], heard, asked(1, **more))
+    assert [one.of_tools for one in heard.of(Failed)] == [of_tools]
+
+
 def test_a_broken_model_gives_no_answer_rather_than_a_wrong_one(loaded, heard):
     mask = grammars_for(loaded("llama")[0]).masks(asked(1))[0]
     mask.accept(0)

@@ -76,6 +76,25 @@ def test_what_a_stop_string_cuts_off_stands_at_the_end(loaded, heard, stop, stre
     assert [s.offset for s in scores] == sorted(s.offset for s in scores)
 
 
+@pytest.mark.parametrize("stop", ["aab", "aaaab", "aab;", "b; b"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3"])
+def test_a_stream_says_no_offset_that_its_end_takes_back(loaded, heard, architecture, stop):
+    """What could still become a stop string is held; so is where its tokens stand."""
+    model = loaded(architecture)[0]
+    said_so = {"const": "xaaaab; b; aaaaaab; bb; b; b"}
+    ask = {"schema": said_so, "logprobs": 0, "stop": (stop,)}
+    (whole,) = run(model, heard, asked(1, **ask)).values()
+    heard.messages.clear()
+    (done,) = run(model, heard, asked(1, **ask, stream=True)).values()
+    text, scores = said(heard, done)
+    assert text == whole.text
+    assert scores == list(whole.scores)
+    sent = 0
+    for piece in [*heard.of(Delta), done]:
+        sent += len(piece.text)
+        assert all(score.offset <= sent for score in piece.scores)
+
+
 @given(st.text(st.characters(exclude_characters=BROKEN, exclude_categories=["Cs"]), max_size=30))
 def test_a_piece_of_a_character_stands_where_the_character_does(text):
     stream = TextStream(decode_bytes, eager=True)
