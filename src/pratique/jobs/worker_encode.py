@@ -6,9 +6,9 @@ refused at load: a vector that is quietly another one is worse than none.
 """
 
 import base64
+import contextlib
 import json
-import queue
-from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,20 +19,19 @@ from pydantic import BaseModel
 from pratique.core.load import Limits, LoadFault, Task
 from pratique.core.wire import (
     Beat,
-    Cancel,
     Classify,
     Embed,
     Failed,
     Fault,
     Label,
     Labels,
-    Stop,
     Vectors,
 )
 from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_load import LoadedModel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
 from pratique.jobs.worker_refusal import LoadRefused
+from pratique.jobs.worker_waiting import Waiting
 
 Pool = Literal["mean", "cls", "max", "lasttoken"]
 _POOLS: Final[dict[str, Pool]] = {
@@ -94,10 +93,14 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - verified files, but still any JS
         raise LoadRefused(LoadFault.WEIGHTS_DISAGREE) from error
 
 
+class _Forgotten(Exception):
+    """Nobody waits for the answer."""
+
+
 class Encoder:
     """Runs one request after another; the texts of a request go through in batches by length.
 
-    Who hangs up before its turn is forgotten; a request that runs is finished.
+    Who hangs up before its turn is forgotten; one that runs ends after the batch that is computed.
     """
 
     def __init__(
@@ -107,10 +110,8 @@ class Encoder:
         self._pooling = pooling
         self._limits = limits
         self._channel = channel
-        self.inbox: queue.SimpleQueue[Embed | Classify | Cancel | Stop] = queue.SimpleQueue()
+        self.inbox = Waiting(limits.waiting, channel.send)
         self.context = self._context()
-        self._waiting: deque[Embed | Classify] = deque()
-        self._stopping = False
 
     def _context(self) -> int:
         tokenizer = self._loaded.tokenizer
@@ -122,42 +123,21 @@ class Encoder:
         """Serve until a Stop was received."""
         steps = 0
         with torch.inference_mode():
-            while (item := self._next()) is not None:
-                self._channel.send(self._answer(item))
+            while (item := self.inbox.next()) is not None:
+                with contextlib.suppress(_Forgotten):
+                    self._channel.send(self._answer(item))
                 steps += 1
                 now, peak = resident()
                 self._channel.send(
                     Beat(
                         running=0,
-                        waiting=len(self._waiting) + self.inbox.qsize(),
+                        waiting=len(self.inbox),
                         kv_tokens=0,
                         steps=steps,
                         bytes_resident=now,
                         bytes_peak=peak,
                     )
                 )
-
-    def _next(self) -> Embed | Classify | None:
-        """Take what has arrived; return the oldest request that is still wanted. None: stop."""
-        while True:
-            idle = not self._waiting
-            if idle and self._stopping:
-                return None
-            try:
-                self._receive(self.inbox.get(block=idle))
-            except queue.Empty:
-                return self._waiting.popleft()
-
-    def _receive(self, item: Embed | Classify | Cancel | Stop) -> None:
-        match item:
-            case Stop():
-                self._stopping = True
-            case Cancel(id=number):
-                self._waiting = deque(one for one in self._waiting if one.id != number)
-            case Embed() | Classify() if self._stopping:
-                self._channel.send(Failed(id=item.id, fault=Fault.BUSY))
-            case Embed() | Classify():
-                self._waiting.append(item)
 
     def _answer(self, request: Embed | Classify) -> BaseModel:
         tokens = isinstance(request, Embed) and request.tokens
@@ -193,8 +173,11 @@ class Encoder:
             )
         return None
 
-    def _batches(self, ids: list[list[int]]) -> list[list[int]]:
-        """Group row numbers by length, so that little is padded and no batch is too large."""
+    def _batches(self, number: int, ids: list[list[int]]) -> Iterator[list[int]]:
+        """Yield row numbers by length, so that little is padded and no batch is too large.
+
+        Raises _Forgotten between two of them if nobody waits any more.
+        """
         budget = max(self._limits.prefill_tokens, 1) * 4
         groups: list[list[int]] = []
         for at in sorted(range(len(ids)), key=lambda i: len(ids[i])):
@@ -202,7 +185,10 @@ class Encoder:
                 groups[-1].append(at)
             else:
                 groups.append([at])
-        return groups
+        for group in groups:
+            if not self.inbox.wanted(number):
+                raise _Forgotten
+            yield group
 
     def _forward(self, rows: list[list[int]]) -> tuple[Any, torch.Tensor]:
         pad = self._loaded.tokenizer.pad_token_id or 0
@@ -215,7 +201,7 @@ class Encoder:
     def _embed(self, number: int, ids: list[list[int]]) -> Vectors:
         vectors: dict[int, bytes] = {}
         size = 1
-        for group in self._batches(ids):
+        for group in self._batches(number, ids):
             out, mask = self._forward([ids[at] for at in group])
             pooled = pool(out.last_hidden_state.float(), mask, self._pooling)
             size = pooled.shape[1]
@@ -231,7 +217,7 @@ class Encoder:
     def _classify(self, number: int, ids: list[list[int]], texts: tuple[str, ...]) -> Labels:
         tag = self._loaded.task is Task.TAG
         rows: dict[int, tuple[Label, ...]] = {}
-        for group in self._batches(ids):
+        for group in self._batches(number, ids):
             out, _ = self._forward([ids[at] for at in group])
             for at, logits in zip(group, out.logits.float(), strict=True):
                 rows[at] = self._spans(texts[at], logits) if tag else self._whole(logits)

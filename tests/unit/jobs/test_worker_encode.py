@@ -153,7 +153,7 @@ def test_who_hangs_up_while_another_runs_is_not_answered(loaded, heard):
     forward = encoder._forward
 
     def hanging_up(rows):
-        if not passes:  # the first is running: it is finished, those who wait for it are dropped
+        if not passes:  # the first is in its last batch, those who wait for it are dropped
             for number in (1, 2, 3):
                 encoder.inbox.put(Cancel(id=number))
             encoder.inbox.put(Stop())
@@ -166,6 +166,59 @@ def test_who_hangs_up_while_another_runs_is_not_answered(loaded, heard):
     encoder.run()
     assert [answer.id for answer in heard.of(Vectors)] == [1, 4]
     assert passes == [1, 1]
+
+
+def test_what_waits_has_a_limit_and_the_rest_is_told_at_once(loaded, heard):
+    model, _ = loaded("bert")
+    encoder = Encoder(model, Pooling(), limits_for(waiting=2), heard)
+    for item in (embed(1), embed(2), embed(3), Cancel(id=1), embed(4), embed(5)):
+        encoder.inbox.put(item)
+    assert [(failed.id, failed.fault) for failed in heard.of(Failed)] == [
+        (3, Fault.BUSY),
+        (5, Fault.BUSY),
+    ]
+    encoder.inbox.put(Stop())
+    encoder.run()
+    assert [answer.id for answer in heard.of(Vectors)] == [2, 4]
+
+
+def test_who_comes_and_goes_while_another_runs_is_not_kept(loaded, heard):
+    model, _ = loaded("bert")
+    encoder = Encoder(model, Pooling(), limits_for(waiting=2), heard)
+    forward = encoder._forward
+
+    def busy(rows):
+        for number in range(2, 100):
+            encoder.inbox.put(embed(number))
+            encoder.inbox.put(Cancel(id=number))
+            assert len(encoder.inbox) == 0
+        encoder.inbox.put(Stop())
+        return forward(rows)
+
+    encoder._forward = busy
+    encoder.inbox.put(embed(1))
+    encoder.run()
+    assert [answer.id for answer in heard.messages if not isinstance(answer, Beat)] == [1]
+
+
+def test_a_long_request_of_somebody_who_hung_up_is_not_finished(loaded, heard):
+    model, _ = loaded("bert")
+    encoder = Encoder(model, Pooling(), limits_for(prefill_tokens=1), heard)
+    passes = []
+    forward = encoder._forward
+
+    def hanging_up(rows):
+        passes.append(len(rows))
+        if len(passes) == 2:
+            encoder.inbox.put(Cancel(id=1))
+        return forward(rows)
+
+    encoder._forward = hanging_up
+    for item in (Embed(id=1, texts=("a ship",) * 9), embed(2), Stop()):
+        encoder.inbox.put(item)
+    encoder.run()
+    assert [answer.id for answer in heard.of(Vectors)] == [2]
+    assert passes == [1, 1, 1]
 
 
 def test_a_cancel_of_nobody_and_of_what_is_done_changes_nothing(loaded, heard):
