@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pratique.core.wire import Fault, Generate, Tokenize, ToolForm
+from pratique.jobs.worker_bytes import bytes_of
 
 
 class Refused(Exception):
@@ -40,9 +41,10 @@ class Prompts:
             )
         )
 
-    def piece(self, token: int) -> str:
-        """Return the text of one token, special ones too."""
-        return str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+    def piece(self, token: int) -> tuple[str, bytes]:
+        """Return the text of one token, special ones too, and its bytes."""
+        text = str(self._tokenizer.decode([token], clean_up_tokenization_spaces=False))
+        return text, bytes_of(str(self._tokenizer.convert_ids_to_tokens(token)), text)
 
     def of_generate(self, request: Generate) -> list[int]:
         """Return a request's prompt as tokens. Raises Refused."""

@@ -16,7 +16,7 @@ def score_rows(
     logits: Mapping[int, torch.Tensor],
     asked: Mapping[int, int | None],
     tokens: list[int],
-    piece: Callable[[int], str],
+    piece: Callable[[int], tuple[str, bytes]],
 ) -> dict[int, ScoredToken]:
     """Return, for each row of `asked`, its token's score and those of the likeliest `asked[row]`."""
     scored = {}
@@ -32,10 +32,12 @@ def score_rows(
     return scored
 
 
-def _token(token: int, logprob: float, piece: Callable[[int], str]) -> dict[str, str | float]:
-    text = piece(token)
+def _token(
+    token: int, logprob: float, piece: Callable[[int], tuple[str, bytes]]
+) -> dict[str, str | float]:
+    text, data = piece(token)
     return {
         "token": text[:4096],
-        "data": base64.b64encode(text.encode("utf-8", "replace")[:4096]).decode("ascii"),
+        "data": base64.b64encode(data[:4096]).decode("ascii"),
         "logprob": min(max(logprob, _LEAST), 0.0) if logprob == logprob else _LEAST,  # noqa: PLR0124 - NaN
     }

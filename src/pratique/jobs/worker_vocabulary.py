@@ -7,13 +7,13 @@ answer stand for no text at all: no grammar can let them through as text. A toke
 """
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import llguidance
 
-_BYTE: Final = re.compile(r"<0x([0-9A-F]{2})>")
+from pratique.jobs.worker_bytes import by_letters, by_number
+
 _ASCII: Final = frozenset(bytes([code]) for code in range(0x20, 0x7F))
 _FORCED_CHARS: Final = 128
 _SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
@@ -98,20 +98,15 @@ def _texts(backend: Any, rows: int) -> dict[int, bytes]:  # noqa: ANN401 - token
     steps = decoder.get("decoders", [decoder])
     kinds = {step.get("type") for step in steps}
     added = {n: str(t.content).encode() for n, t in backend.get_added_tokens_decoder().items()}
+    bytes_of: Callable[[str], bytes | None]
     if "ByteLevel" in kinds:
-        letters = {letter: code for code, letter in enumerate(_byte_letters())}
-
-        def bytes_of(token: str) -> bytes | None:
-            codes = [letters.get(letter) for letter in token]
-            return None if None in codes else bytes(code for code in codes if code is not None)
-
+        bytes_of = by_letters
     elif kinds & {"Metaspace", "Replace"}:
         by_byte = "ByteFallback" in kinds
 
         def bytes_of(token: str) -> bytes | None:
-            if by_byte and (found := _BYTE.fullmatch(token)):
-                return bytes([int(found[1], 16)])
-            return token.replace(_SPACE, " ").encode("utf-8", "replace")
+            found = by_number(token) if by_byte else None
+            return found or token.replace(_SPACE, " ").encode("utf-8", "replace")
 
     else:
         raise NotByText
@@ -121,13 +116,6 @@ def _texts(backend: Any, rows: int) -> dict[int, bytes]:  # noqa: ANN401 - token
         if data and number < rows:
             found[number] = data
     return found
-
-
-def _byte_letters() -> list[str]:
-    """The letter that byte-level BPE writes for each byte (GPT-2, `bytes_to_unicode`)."""
-    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = iter(range(0x100, 0x200))
-    return [chr(code) if code in plain else chr(next(others)) for code in range(256)]
 
 
 def _drop_what_decodes_otherwise(backend: Any, texts: dict[int, bytes]) -> None:  # noqa: ANN401 - tokenizers

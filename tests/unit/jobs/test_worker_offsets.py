@@ -1,15 +1,21 @@
 """Where each scored token stands in its choice's text: whole, streamed, cut, and within characters."""
 
+import base64
 import itertools
 import json
 from typing import Any
 
 import pytest
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers.pre_tokenizers import ByteLevel
 
 from pratique.core.wire import Delta, Done, Finish, Sampling, ScoredToken
+from pratique.jobs.worker_bytes import by_letters, bytes_of
+from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_text import TextStream
+from tests.support import model_tokenizers
 from tests.unit.jobs.test_worker_grammar import asked, run
 from tests.unit.jobs.test_worker_text import decode_bytes
 
@@ -45,6 +51,45 @@ def test_each_token_stands_where_it_is_said_to(loaded, heard, architecture, stre
         for one, two in itertools.pairwise(scores):
             between = text[one.offset : two.offset]
             assert between == one.token or BROKEN in one.token
+
+
+def test_the_bytes_of_tokens_make_the_text(loaded, heard):
+    """A client puts characters together from their pieces, each of which reads as U+FFFD."""
+    request = asked(1, schema=SAID, logprobs=20)
+    (done,) = run(loaded("llama")[0], heard, request).values()
+    assert any(BROKEN in score.token for score in done.scores)
+    assert b"".join(base64.b64decode(score.data) for score in done.scores) == TEXT.encode()
+    for other in (top for score in done.scores for top in score.top):
+        assert base64.b64decode(other.data).decode("utf-8", "replace") == other.token
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "fallback_bpe"])
+def test_each_token_has_its_bytes_in_either_kind(tmp_path, kind):
+    rows = model_tokenizers.write_tokenizer(tmp_path, kind)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    prompts = Prompts(tokenizer, context=99, vocabulary=rows)
+    ids = tokenizer.encode("é ☃ 日", add_special_tokens=False)
+    pieces = [prompts.piece(token) for token in ids]
+    assert any(BROKEN in text for text, _ in pieces)
+    said = b"".join(data for _, data in pieces)
+    assert said.decode().replace(" ", "") == "é☃日"  # alone, a token may lose the space before it
+
+
+@given(st.integers(0, 255))
+def test_names_of_bytes_are_read(byte):
+    data = bytes([byte])
+    text = data.decode("utf-8", "replace")
+    assert bytes_of(f"<0x{byte:02X}>", text) == data if text == BROKEN else text.encode()
+    backend = ByteLevel(add_prefix_space=False).pre_tokenize_str(
+        data.decode("latin-1")
+    )  # a name for each byte of UTF-8
+    name = "".join(part for part, _ in backend)
+    assert by_letters(name) == data.decode("latin-1").encode()
+
+
+@pytest.mark.parametrize("name", ["<0xe2>", "<0xE2", "€", "", "ab", "<0x41>", None])
+def test_what_does_not_spell_what_the_decoder_says_is_no_name_of_bytes(name):
+    assert bytes_of(str(name), BROKEN) == BROKEN.encode()
 
 
 def test_streams_say_the_same_offsets_as_a_whole(loaded, heard):
