@@ -7,6 +7,10 @@ next token; so text is released when decoding with and without the newest tokens
 from typing import Final, Protocol
 
 _BROKEN: Final = "\N{REPLACEMENT CHARACTER}"
+_OPEN: Final = 4
+"""Tokens that a character which is not complete may have: it has four bytes at most."""
+_PATIENCE: Final = 64
+_MOST: Final = 1024
 
 
 class Decoder(Protocol):
@@ -62,9 +66,31 @@ class TextStream:
         text = self._decode(self._ids[self._prefix :])
         known = self._decode(self._ids[self._prefix : self._read])
         if len(text) <= len(known) or text.endswith(_BROKEN):
-            return ""
+            return self._settle(text, known)
         self._prefix, self._read = self._read, len(self._ids)
         return self._release(text[len(known) :])
+
+    def _settle(self, text: str, known: str) -> str:
+        """Release the older part of many tokens that made no whole character, nor ever may.
+
+        Else a client who has a model repeat half a character, or a special token, would have each of
+        them decoded again at each step. A part is released where that changes no letter of the text,
+        and at some time in any case.
+        """
+        pending = len(self._ids) - self._read
+        if pending < _PATIENCE:
+            return ""
+        at = len(self._ids) - _OPEN
+        first = self._decode(self._ids[self._prefix : at])
+        rest = self._decode(self._ids[self._read :])
+        rest = rest[len(self._decode(self._ids[self._read : at])) :]
+        if first + rest != text and pending < _MOST:
+            return ""
+        if first == known:  # no text: what was before stays the neighbour of what comes
+            del self._ids[self._read : at]
+            return ""
+        self._prefix, self._read = self._read, at
+        return self._release(first[len(known) :])
 
     def finish(self) -> str:
         """Return what is left, a broken last character included. Call once."""
