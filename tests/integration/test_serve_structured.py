@@ -85,7 +85,12 @@ def test_a_schema_is_kept_to_whole_and_streamed(client, terse):
 
 def test_the_client_parses_into_its_own_classes(client, terse):
     done = client.chat.completions.parse(
-        model="tiny", messages=MESSAGES, response_format=Berth, max_tokens=160, logit_bias=terse
+        model="tiny",
+        messages=MESSAGES,
+        response_format=Berth,
+        max_tokens=160,
+        seed=1,
+        logit_bias=terse,
     )
     assert isinstance(done.choices[0].message.parsed, Berth)
 
@@ -204,7 +209,13 @@ def test_where_a_call_is_a_whole_answer_a_schema_must_not_look_like_one(tmp_path
     template.write_text(place + template.read_text(encoding="utf-8"), encoding="utf-8")
     with serving(directory) as served:
         client = openai.OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0)
-        asked: Any = {"model": "bare", "messages": MESSAGES, "tools": [TOOL], "max_tokens": 60}
+        asked: Any = {
+            "model": "bare",
+            "messages": MESSAGES,
+            "tools": [TOOL],
+            "max_tokens": 60,
+            "seed": 1,
+        }
         create = client.chat.completions.create
         error = refusal(create, **asked, response_format={"type": "json_object"})
         assert (error.param, error.code) == ("response_format", "unsupported_schema")
@@ -270,7 +281,7 @@ def test_responses_stream_the_events_that_the_client_knows(client):
 
 def test_the_client_s_own_accumulator_takes_them(client):
     with client.responses.stream(
-        model="tiny", input="Hello", text_format=Berth, max_output_tokens=200
+        model="tiny", input="Hello", text_format=Berth, max_output_tokens=200, temperature=0
     ) as stream:
         for _ in stream:
             pass
@@ -281,7 +292,7 @@ def test_the_client_s_own_accumulator_takes_them(client):
 
 def test_functions_are_called_and_their_results_are_taken(client):
     tool: Any = {"type": "function", "strict": True, **TOOL["function"]}
-    asked = {"model": "tiny", "tools": [tool], "max_output_tokens": 180}
+    asked = {"model": "tiny", "tools": [tool], "max_output_tokens": 180, "temperature": 0}
     events = list(
         client.responses.create(
             **asked, input="x", tool_choice="required", parallel_tool_calls=False, stream=True
@@ -309,27 +320,26 @@ def test_functions_are_called_and_their_results_are_taken(client):
     assert answer.usage.output_tokens <= 5
 
 
-def test_responses_take_a_schema_beside_functions(client):
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_responses_take_a_schema_beside_functions(client, choice):
     tool: Any = {"type": "function", **TOOL["function"]}
     form: Any = {"type": "json_schema", "name": "b", "schema": Berth.model_json_schema()}
-    kinds = set()
-    for _ in range(6):
-        events = list(
-            client.responses.create(
-                model="tiny", input="x", tools=[tool], text={"format": form}, stream=True,
-                parallel_tool_calls=False, max_output_tokens=180,
-            )
-        )  # fmt: skip
-        final = events[-1].response
-        kinds.add(final.status)
-        if final.status != "completed":  # spaces, for as long as JSON allows them
-            continue
-        (item,) = final.output
-        if item.type == "function_call":
-            Place.model_validate_json(item.arguments)
-        else:
-            Berth.model_validate_json(final.output_text)
-    assert "completed" in kinds
+    request: Any = {
+        "model": "tiny", "input": "x", "tools": [tool], "tool_choice": choice, "text": {"format": form},
+        "parallel_tool_calls": False, "max_output_tokens": 180, "temperature": 0,
+    }  # fmt: skip
+    whole = client.responses.create(**request)
+    final = list(client.responses.create(**request, stream=True))[-1].response
+    assert (whole.status, final.status) == ("completed", "completed")
+    (item,), (streamed,) = whole.output, final.output
+    assert item.type == streamed.type
+    if item.type == "function_call":
+        assert item.arguments == streamed.arguments
+        Place.model_validate_json(item.arguments)
+    else:
+        assert choice == "auto"
+        assert whole.output_text == final.output_text
+        Berth.model_validate_json(whole.output_text)
 
 
 def test_a_long_answer_is_incomplete(client):
