@@ -342,6 +342,13 @@ def test_responses_take_a_schema_beside_functions(client, choice):
         Berth.model_validate_json(whole.output_text)
 
 
+def test_the_default_of_parallel_calls_may_be_said_of_no_tools(client):
+    request: Any = {"model": "tiny", "input": "x", "max_output_tokens": 2}
+    for said in (True, False):
+        answer = client.responses.create(**request, parallel_tool_calls=said)
+        assert answer.parallel_tool_calls == said
+
+
 def test_a_long_answer_is_incomplete(client):
     answer = client.responses.create(
         model="tiny",

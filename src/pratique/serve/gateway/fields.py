@@ -6,12 +6,13 @@ with the value that asks for nothing (`store: false`).
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pratique.core.wire import Sampling
 from pratique.formats import json_strict
 from pratique.serve.gateway.errors import ApiError
 from pratique.serve.gateway.fields_tools import NamedTool, ResponseFormat, Tool
+from pratique.serve.gateway.said import Said
 from pratique.serve.gateway.wrong_fields import refusal
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -26,45 +27,26 @@ _StopText = Annotated[str, Field(max_length=1024)]
 Stop = _StopText | Annotated[list[_StopText], Field(max_length=16)]
 
 
-class TextPart(BaseModel):
+class TextPart(Said):
     """One text part of a message's content."""
-
-    model_config = _STRICT
 
     type: Literal["text", "input_text", "output_text"]
     text: str
 
 
-class CalledFunction(BaseModel):
+class CalledFunction(Said):
     """A function as the assistant called it."""
-
-    model_config = _STRICT
 
     name: str
     arguments: str
 
 
-class ToolCall(BaseModel):
+class ToolCall(Said):
     """A call in an assistant's message."""
-
-    model_config = _STRICT
 
     id: str
     type: Literal["function"] = "function"
     function: CalledFunction
-
-
-class Said(BaseModel):
-    """Something of which `null` fields were not said, as clients send back what they were given."""
-
-    model_config = _STRICT
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-        if not isinstance(value, dict):
-            return value
-        return {key: item for key, item in value.items() if item is not None}
 
 
 class Message(Said):
@@ -109,12 +91,11 @@ def _called(call: ToolCall) -> dict[str, Any]:
     }
 
 
-class StreamOptions(BaseModel):
-    """What a stream ends with."""
-
-    model_config = _STRICT
+class StreamOptions(Said):
+    """What a stream ends with. Nothing is padded, so only that can be asked for."""
 
     include_usage: bool = False
+    include_obfuscation: Literal[False] | None = None
 
 
 class _Sampled(BaseModel):

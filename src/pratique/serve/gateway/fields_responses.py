@@ -8,11 +8,11 @@ from pratique.serve.gateway.fields import (
     FIRST,
     CalledFunction,
     Message,
-    Said,
     TextPart,
     ToolCall,
 )
 from pratique.serve.gateway.fields_tools import NAME, Function, Tool
+from pratique.serve.gateway.said import Said
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
 _Status = Literal["in_progress", "completed", "incomplete"]
@@ -95,19 +95,15 @@ class FlatTool(Function):
         return Tool(type="function", function=Function(**self.model_dump(exclude={"type"})))
 
 
-class FlatNamedTool(BaseModel):
+class FlatNamedTool(Said):
     """A tool that must be called, in this route's form."""
-
-    model_config = _STRICT
 
     type: Literal["function"]
     name: str
 
 
-class TextFormat(BaseModel):
+class TextFormat(Said):
     """What form the answer has, in this route's form."""
-
-    model_config = _STRICT
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = Field(default=None, pattern=NAME)
@@ -135,18 +131,14 @@ class TextFormat(BaseModel):
                 return self.schema_ or {}
 
 
-class TextSettings(BaseModel):
+class TextSettings(Said):
     """Settings of the answer's text."""
-
-    model_config = _STRICT
 
     format: TextFormat | None = None
 
 
-class ResponseStreamOptions(BaseModel):
+class ResponseStreamOptions(Said):
     """Nothing is padded here, so only that can be asked for."""
-
-    model_config = _STRICT
 
     include_obfuscation: Literal[False] | None = None
 

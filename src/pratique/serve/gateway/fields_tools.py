@@ -2,16 +2,15 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True)
+from pratique.serve.gateway.said import Said
+
 NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
-class Function(BaseModel):
+class Function(Said):
     """A function that the model may call. `strict`: only with arguments of its schema."""
-
-    model_config = _STRICT
 
     name: str = Field(pattern=NAME)
     description: str | None = None
@@ -19,10 +18,8 @@ class Function(BaseModel):
     strict: bool | None = None
 
 
-class Tool(BaseModel):
+class Tool(Said):
     """A tool that the model may use."""
-
-    model_config = _STRICT
 
     type: Literal["function"]
     function: Function
@@ -32,27 +29,21 @@ class Tool(BaseModel):
         return self.model_dump(exclude_none=True, exclude={"function": {"strict"}})
 
 
-class ChosenFunction(BaseModel):
+class ChosenFunction(Said):
     """The name of a function that must be called."""
-
-    model_config = _STRICT
 
     name: str
 
 
-class NamedTool(BaseModel):
+class NamedTool(Said):
     """A tool that must be called."""
-
-    model_config = _STRICT
 
     type: Literal["function"]
     function: ChosenFunction
 
 
-class JsonSchema(BaseModel):
+class JsonSchema(Said):
     """A named schema. It is enforced whether `strict` says so or not."""
-
-    model_config = _STRICT
 
     name: str = Field(default="answer", pattern=NAME)
     description: str | None = None
@@ -60,10 +51,8 @@ class JsonSchema(BaseModel):
     strict: bool | None = None
 
 
-class ResponseFormat(BaseModel):
+class ResponseFormat(Said):
     """What form the answer has."""
-
-    model_config = _STRICT
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: JsonSchema | None = None

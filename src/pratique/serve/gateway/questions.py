@@ -112,7 +112,8 @@ def of_responses(asked: ResponsesRequest) -> Question:
     tools = [tool.nested() for tool in asked.tools or ()]
     form = asked.text.format if asked.text else None
     schema = form.schema_for_worker() if form else None
-    parallel = asked.parallel_tool_calls
+    # Here, unlike in chat completions, it may be said of no tools at all: clients send the default.
+    parallel = asked.parallel_tool_calls if tools else None
     calls = _calls(tools, choice, named, parallel=parallel, held=schema is not None)
     request = Generate(
         id=0,
