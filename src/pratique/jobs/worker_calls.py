@@ -24,6 +24,7 @@ _LISTED: Final = "[TOOL_CALLS]"
 _TAG: Final = "<tool_call>"
 _ANY_TEXT: Final = r"/(.|\n)*/"
 _NOT_AS_JSON: Final = r"/[ \t\r\n]*([^ \t\r\n{\[](.|\n)*)?/"
+_ARGUMENTS: Final = frozenset(("arguments", "parameters"))
 _PLAIN: Final = ("string", "number", "integer", "boolean", "null")
 
 # For each form: what all calls begin with, one call around its arguments, what is between calls, what
@@ -104,10 +105,10 @@ class Calls:
 
 
 def may_look_like_a_call(schema: object) -> bool:
-    """Whether JSON of `schema` may be an object with a `name`, or a list (of them).
+    """Whether JSON of `schema` may be an object with a `name` and arguments, or a list (of them).
 
     True where that is not plain to see: for anything but a `type` that is no object, or an object
-    whose properties are listed and `name` is not among them.
+    whose properties are listed and not both of them among them.
     """
     if not isinstance(schema, dict):
         return True
@@ -115,10 +116,11 @@ def may_look_like_a_call(schema: object) -> bool:
     named = set(kinds if isinstance(kinds, list) else [kinds])
     if named <= set(_PLAIN):
         return False
+    listed = schema.get("properties", {}).keys()
     return (
         not named <= {*_PLAIN, "object"}
         or schema.get("additionalProperties") is not False
-        or "name" in schema.get("properties", {})
+        or ("name" in listed and bool(_ARGUMENTS & listed))
         or bool({"patternProperties", "$ref", "allOf", "anyOf", "oneOf"} & schema.keys())
     )
 

@@ -25,7 +25,6 @@ from pratique.serve.gateway.exchange import Exchange, Recorder
 from pratique.serve.gateway.fields import ChatRequest, CompletionRequest, EmbeddingRequest, read
 from pratique.serve.gateway.questions import Question, of_chat, of_completion
 from pratique.serve.gateway.scores import chat_scores
-from pratique.serve.gateway.tools import Reading
 from pratique.serve.supervisor import Supervisor
 from pratique.serve.worker_link import WorkerGone
 
@@ -369,8 +368,7 @@ async def _asked(
 
 def _choice(supervisor: Supervisor, question: Question, done: Done) -> dict[str, Any]:
     """Return a finished choice; calls and log-probabilities only where they were asked for."""
-    reading = Reading(question.offered, supervisor.loaded.tool_form, question.several_calls)
-    text, calls = reading.split(done.text)
+    text, calls = question.reading(supervisor.loaded.tool_form).split(done.text)
     found: dict[str, Any] = {"index": done.index, "text": text, "finish": done.finish.value}
     if calls:
         found |= {"finish": "tool_calls", "tool_calls": [call.plain() for call in calls]}

@@ -491,6 +491,13 @@ PLACE: dict[str, Any] = {
 }
 
 
+NAMED: dict[str, Any] = {
+    "type": "object",
+    "properties": {"name": {"const": "turn"}, "age": {"enum": [1, 2]}},
+    "additionalProperties": False,
+}  # people have names, and so has a function
+
+
 def masks_for(mistral: Any, form: ToolForm, **more: Any) -> Any:
     request = call_of(**{"must_call": (), "may_call": ("turn",), **more})
     return grammars_for(mistral, form).masks(request)[0]
@@ -523,9 +530,9 @@ def test_with_a_schema_or_text_a_call_must_be_right(mistral, form, more):
 
 
 @FORMS
-@pytest.mark.parametrize("root", [PLACE, {"type": "integer"}, {"type": ["null", "string"]}])
+@pytest.mark.parametrize("root", [PLACE, NAMED, {"type": "integer"}, {"type": ["null", "string"]}])
 def test_both_answers_come_and_each_is_right(mistral, form, root):
-    reading = Reading(frozenset({"turn"}), form)
+    reading = Reading(frozenset({"turn"}), form, beside_json=True)
     kinds = set()
     for seed in range(24):
         mask = masks_for(mistral, form, schema=root)
@@ -542,7 +549,8 @@ def test_both_answers_come_and_each_is_right(mistral, form, root):
 LIKE_CALLS: list[dict[str, Any]] = [
     {},
     {"type": "object"},
-    {"type": "object", "additionalProperties": False, "properties": {"name": {"const": "x"}}},
+    {"type": "object", "additionalProperties": False, "properties": {"name": {}, "parameters": {}}},
+    {"type": "object", "additionalProperties": False, "properties": {"arguments": {}, "name": {}}},
     {"type": "object", "additionalProperties": {"type": "integer"}},
     {"type": "object", "additionalProperties": False, "patternProperties": {"^n": {}}},
     {"type": "array", "items": {"type": "integer"}},

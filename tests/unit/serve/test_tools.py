@@ -107,6 +107,16 @@ def test_a_bare_answer_is_a_call_only_as_a_whole(text):
     assert BARE.split(text) == (text, [])
 
 
+@pytest.mark.parametrize("form", [ToolForm.BARE, ToolForm.LISTED])
+def test_beside_a_schema_only_what_has_arguments_is_a_call(form):
+    word = "parameters" if form is ToolForm.BARE else "arguments"
+    reading = Reading(frozenset({"f"}), form, beside_json=True)
+    for text in ('{"name": "f"}', '{"name": "f", "age": 5}', f'{{"name": "f", "{word}": null}}'):
+        assert reading.split(text) == (text, [])
+    (call,) = reading.split(f'{{"name": "f", "{word}": {{}}}}')[1]
+    assert call.arguments == "{}"
+
+
 def test_without_tools_nothing_is_looked_for():
     assert Reading(frozenset(), ToolForm.TAGGED).split(CALL) == (CALL, [])
 

@@ -21,7 +21,7 @@ from pratique.serve.gateway.generation import (
 from pratique.serve.gateway.questions import Question, of_chat
 from pratique.serve.gateway.scores import chat_scores
 from pratique.serve.gateway.stream import END, event
-from pratique.serve.gateway.tools import Held, Reading
+from pratique.serve.gateway.tools import Held
 
 
 async def chat(gateway: Gateway, exchange: Exchange, body: bytes) -> Response:
@@ -49,9 +49,7 @@ class _Chat:
             "system_fingerprint": fingerprint(gateway),
         }
         self._usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        self._reading = Reading(
-            question.offered, gateway.supervisor.loaded.tool_form, question.several_calls
-        )
+        self._reading = question.reading(gateway.supervisor.loaded.tool_form)
         self._held: dict[int, Held] = {}
 
     def whole(self, answered: Answered) -> Json:

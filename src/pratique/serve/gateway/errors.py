@@ -145,7 +145,8 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
         "{schema}",
         (
             "field '{schema}': this model writes a call as a whole answer in JSON, and an answer of this schema "
-            "could be taken for one: list its 'properties' without 'name', forbid others, or choose a tool"
+            "could be taken for one: list its 'properties', 'name' not beside 'parameters' or 'arguments', forbid "
+            "others, or choose a tool"
         ),
     ),
     Fault.TOOL_FORM_UNKNOWN: (

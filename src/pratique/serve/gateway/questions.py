@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pratique.core.wire import Generate, Sampling
+from pratique.core.wire import Generate, Sampling, ToolForm
 from pratique.serve.gateway.encode import inputs
 from pratique.serve.gateway.errors import ApiError, FieldNames
 from pratique.serve.gateway.fields import ChatRequest, CompletionRequest
 from pratique.serve.gateway.fields_responses import ResponsesRequest
 from pratique.serve.gateway.fields_tools import Tool
+from pratique.serve.gateway.tools import Reading
 
 MOST_PROMPTS: Final = 128
 
@@ -21,10 +22,11 @@ class Question:
     fields: FieldNames
     several_calls: bool = True
 
-    @property
-    def offered(self) -> frozenset[str]:
-        """The names of the tools that may be called."""
-        return frozenset(str(tool["function"]["name"]) for tool in self.request.tools)
+    def reading(self, form: ToolForm) -> Reading:
+        """Return how an answer of a model with this form of calls is read."""
+        offered = frozenset(str(tool["function"]["name"]) for tool in self.request.tools)
+        beside_json = self.request.schema_ is not None
+        return Reading(offered, form, self.several_calls, beside_json)
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from pratique.serve.gateway.fields_responses import ResponsesRequest
 from pratique.serve.gateway.generation import Choice, Json, collect, fingerprint, stream
 from pratique.serve.gateway.questions import Question, of_responses
 from pratique.serve.gateway.stream import named_event
-from pratique.serve.gateway.tools import Call, Held, Reading
+from pratique.serve.gateway.tools import Call, Held
 
 _INCOMPLETE: Final = {"length": "max_output_tokens"}
 
@@ -48,9 +48,7 @@ class _Responses:
         self._asked = asked
         self._fingerprint = fingerprint(gateway)
         self._created = int(time.time())
-        self._reading = Reading(
-            question.offered, gateway.supervisor.loaded.tool_form, question.several_calls
-        )
+        self._reading = question.reading(gateway.supervisor.loaded.tool_form)
         self._held = Held(self._reading)
         self._text: str | None = None
         self._output: list[Json] = []

@@ -35,11 +35,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How an answer is read: which calls are looked for, and whether more than one counts."""
+    """How an answer is read: which calls are looked for, and whether more than one counts.
+
+    `beside_json`: the answer may be JSON of a schema, too, so that only what has arguments is a call.
+    """
 
     offered: frozenset[str]
     form: ToolForm
     several: bool = True
+    beside_json: bool = False
 
     def split(self, text: str) -> tuple[str, list[Call]]:
         """Return the text without well-formed calls of offered tools, and those calls."""
@@ -98,7 +102,7 @@ class Reading:
         """Return the call that `value`, which begins at `at`, is."""
         if not isinstance(value, dict):
             return None
-        name, arguments = value.get("name"), value.get(word, {})
+        name, arguments = value.get("name"), value.get(word, None if self.beside_json else {})
         if not isinstance(name, str) or name not in self.offered or not isinstance(arguments, dict):
             return None
         return Call(name, _written(text, at, word))
