@@ -7,7 +7,7 @@ The library's words, which quote the schema, go nowhere: what is wrong becomes a
 
 import threading
 import weakref
-from typing import Any
+from typing import Any, Final
 
 import llguidance
 import numpy as np
@@ -17,6 +17,9 @@ from pratique.core.wire import Fault, Generate, ToolForm
 from pratique.jobs.worker_calls import JSON_OPTIONS, Calls, may_look_like_a_call
 from pratique.jobs.worker_schema import SchemaRefused, check_schema
 from pratique.jobs.worker_vocabulary import Vocabulary
+
+# How the library begins when its limits are reached; its other words are about the schema.
+_TOO_LARGE: Final = ("grammar size", "initial lexer configuration")
 
 
 def _limits() -> llguidance.LLParserLimits:
@@ -151,7 +154,8 @@ class Grammars:
     def _compiled(grammar: str, vocabulary: Vocabulary) -> llguidance.LLMatcher:
         matcher = llguidance.LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
         if matcher.is_error() or matcher.get_grammar_warnings():
-            raise SchemaRefused(Fault.BAD_SCHEMA)
+            large = matcher.get_error().startswith(_TOO_LARGE)
+            raise SchemaRefused(Fault.SCHEMA_TOO_BIG if large else Fault.BAD_SCHEMA)
         first = np.unpackbits(
             np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8), bitorder="little"
         )

@@ -595,6 +595,36 @@ def test_a_refusal_says_whether_schema_or_tools_are_at_fault(mistral, form):
         assert (caught.value.fault, caught.value.of_tools) == (Fault.SCHEMA_KEYWORD, True)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "fault"),
+    [
+        (
+            {f"p{at}": {"type": "string", "maxLength": at + 3} for at in range(490)},
+            Fault.SCHEMA_TOO_BIG,
+        ),
+        ({"p": {"enum": [f"value number {at} of it" for at in range(1900)]}}, Fault.SCHEMA_TOO_BIG),
+        ({f"p{at}": {"type": "string"} for at in range(20)}, None),
+    ],
+)
+@pytest.mark.parametrize("schema", [None, PLACE])
+def test_tools_that_are_too_large_together_are_called_so(mistral, parameters, fault, schema):
+    """Each is within the limits; what is wrong with them is not that they are malformed."""
+    tools = tuple(
+        {
+            "type": "function",
+            "function": {"name": f"f{at}", "parameters": {"properties": parameters}},
+        }
+        for at in range(128)
+    )
+    names = tuple(f"f{at}" for at in range(128))
+    if fault is None:
+        assert masks_for(mistral, ToolForm.TAGGED, schema=schema, tools=tools, may_call=names)
+        return
+    with pytest.raises(SchemaRefused) as caught:
+        masks_for(mistral, ToolForm.TAGGED, schema=schema, tools=tools, may_call=names)
+    assert (caught.value.fault, caught.value.of_tools) == (fault, True)
+
+
 @pytest.mark.parametrize("form", [ToolForm.BARE, ToolForm.LISTED])
 @pytest.mark.parametrize(
     ("text", "wanted"),
