@@ -35,7 +35,7 @@ class Vocabulary:
         self.specials = {
             str(token.content): number
             for number, token in backend.get_added_tokens_decoder().items()
-            if token.special and number < rows
+            if token.special and number < rows and number not in ends
         }
         texts = _texts(backend, rows)
         for number in (*self.specials.values(), *ends):

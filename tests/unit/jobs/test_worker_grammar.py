@@ -425,6 +425,17 @@ def test_the_listed_form_begins_with_its_special_token(mistral):
     arguments_are_right(value, "arguments")
 
 
+def test_what_opens_a_call_cannot_end_an_answer_too(mistral):
+    number = mistral.tokenizer.convert_tokens_to_ids("[TOOL_CALLS]")
+    grammars = Grammars(
+        mistral.tokenizer, rows=mistral.vocabulary, ends=frozenset({1, number}),
+        form=ToolForm.LISTED, most=9,
+    )  # fmt: skip
+    with pytest.raises(SchemaRefused) as caught:
+        grammars.masks(call_of())
+    assert caught.value.fault is Fault.TOOL_FORM_UNKNOWN
+
+
 def takes(loaded: Any, mask: Any, text: str) -> bool:
     """Whether the grammar lets `text` be the whole answer, cut as the tokenizer cuts it."""
     for token in loaded.tokenizer.encode(text, add_special_tokens=False):

@@ -26,9 +26,17 @@ def text_scores(scores: list[ScoredToken]) -> dict[str, Any] | None:
     return {
         "tokens": [s.token for s in scores],
         "token_logprobs": [s.logprob for s in scores],
-        "top_logprobs": [{t.token: t.logprob for t in s.top} for s in scores],
+        "top_logprobs": [_likeliest(score) for score in scores],
         "text_offset": [s.offset for s in scores],
     }
+
+
+def _likeliest(score: ScoredToken) -> dict[str, float]:
+    """Return the alternatives by their text: of several that read alike (U+FFFD) the likeliest."""
+    found: dict[str, float] = {}
+    for other in score.top:
+        found.setdefault(other.token, other.logprob)
+    return found
 
 
 def _token(score: TokenScore) -> dict[str, Any]:
