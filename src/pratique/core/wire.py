@@ -46,6 +46,8 @@ class Fault(enum.StrEnum):
     """An answer of the schema could be read as a call in the form of this template."""
     TOOL_FORM_UNKNOWN = "tool_form_unknown"
     """The template shows no form of a call that is known here."""
+    ANSWER_TOO_BIG = "answer_too_big"
+    """So many vectors or labels do not go in one answer."""
     WRONG_TASK = "wrong_task"
     TOO_BIG = "too_big"
     """It could never fit the cache, even alone."""

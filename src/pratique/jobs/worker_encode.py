@@ -42,6 +42,11 @@ _POOLS: Final[dict[str, Pool]] = {
 }
 
 
+# What an answer may hold: a frame of the wire, and memory that the plan did not count.
+_MOST_NUMBERS: Final = 12_000_000
+_MOST_LABELS: Final = 100_000
+
+
 @dataclass(frozen=True, slots=True)
 class Pooling:
     """How token vectors become one vector."""
@@ -93,6 +98,15 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - verified files, but still any JS
         raise LoadRefused(LoadFault.WEIGHTS_DISAGREE) from error
 
 
+class _TooBig(Exception):
+    """The answer would be."""
+
+    def __init__(self, got: int, limit: int) -> None:
+        super().__init__(got, limit)
+        self.got = got
+        self.limit = limit
+
+
 class _Forgotten(Exception):
     """Nobody waits for the answer."""
 
@@ -106,6 +120,9 @@ class Encoder:
     def __init__(
         self, loaded: LoadedModel, pooling: Pooling, limits: Limits, channel: Channel
     ) -> None:
+        # Spans need to know where tokens stand, which only tokenizers of one kind say.
+        if loaded.task is Task.TAG and not getattr(loaded.tokenizer, "is_fast", False):
+            raise LoadRefused(LoadFault.RUNG_UNSUPPORTED)
         self._loaded = loaded
         self._pooling = pooling
         self._limits = limits
@@ -146,11 +163,14 @@ class Encoder:
             return Failed(id=request.id, fault=Fault.PROMPT_EMPTY)
         try:
             ids = [list(row) for row in request.tokens] if tokens else self._ids(request.texts)  # type: ignore[union-attr]  # as above
-            if fault := self._check(request.id, ids):
-                return fault
+            if failed := self._check(request.id, ids):
+                return failed
             if isinstance(request, Embed):
                 return self._embed(request.id, ids)
             return self._classify(request.id, ids, request.texts)
+        except _TooBig as big:
+            fault = Fault.ANSWER_TOO_BIG
+            return Failed(id=request.id, fault=fault, got=big.got, limit=big.limit)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -205,6 +225,7 @@ class Encoder:
             out, mask = self._forward([ids[at] for at in group])
             pooled = pool(out.last_hidden_state.float(), mask, self._pooling)
             size = pooled.shape[1]
+            _count(len(ids) * size, _MOST_NUMBERS)
             for at, vector in zip(group, pooled.cpu().numpy().astype("<f4"), strict=True):
                 vectors[at] = vector.tobytes()
         return Vectors(
@@ -216,9 +237,13 @@ class Encoder:
 
     def _classify(self, number: int, ids: list[list[int]], texts: tuple[str, ...]) -> Labels:
         tag = self._loaded.task is Task.TAG
+        if tag:
+            _count(sum(map(len, ids)), _MOST_LABELS)
         rows: dict[int, tuple[Label, ...]] = {}
         for group in self._batches(number, ids):
             out, _ = self._forward([ids[at] for at in group])
+            if not tag:
+                _count(len(ids) * out.logits.shape[-1], _MOST_LABELS)
             for at, logits in zip(group, out.logits.float(), strict=True):
                 rows[at] = self._spans(texts[at], logits) if tag else self._whole(logits)
         return Labels(
@@ -247,6 +272,11 @@ class Encoder:
             if end > start:
                 spans.append(Label(label=label, score=min(score, 1.0), start=start, end=end))
         return tuple(spans)
+
+
+def _count(got: int, limit: int) -> None:
+    if got > limit:
+        raise _TooBig(got, limit)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: Pooling) -> torch.Tensor:

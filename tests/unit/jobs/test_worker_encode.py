@@ -1,15 +1,31 @@
 """Vectors are those of plain transformers with the model's own pooling."""
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from pratique.core.load import LoadFault
-from pratique.core.wire import Beat, Cancel, Classify, Embed, Failed, Fault, Stop, Vectors
+from pratique.core.load import LoadFault, Task
+from pratique.core.wire import (
+    MAX_FRAME,
+    Beat,
+    Cancel,
+    Classify,
+    Embed,
+    Failed,
+    Fault,
+    Label,
+    Labels,
+    Stop,
+    Vectors,
+    encode,
+)
+from pratique.jobs import worker_encode
 from pratique.jobs.worker_encode import Encoder, Pooling, pool, read_pooling
 from pratique.jobs.worker_refusal import LoadRefused
 from tests.support.serving import limits_for
@@ -126,6 +142,60 @@ def test_over_long_empty_and_unknown_inputs_are_refused(loaded, heard):
         Fault.PROMPT_EMPTY,
         None,
     ]
+
+
+def labelling(model, task, *, labels):
+    """A model that labels, with the tokenizer of `model`."""
+
+    class Labelling:
+        get_input_embeddings = model.model.get_input_embeddings
+
+        def __call__(self, input_ids, attention_mask):
+            del attention_mask
+            shape = (*input_ids.shape, labels) if task is Task.TAG else (len(input_ids), labels)
+            return SimpleNamespace(logits=torch.zeros(shape))
+
+    return dataclasses.replace(model, model=Labelling(), task=task)
+
+
+@pytest.mark.parametrize("task", [Task.EMBED, Task.CLASSIFY, Task.TAG])
+def test_an_answer_that_would_be_too_large_is_refused(loaded, heard, monkeypatch, task):
+    """Too long for one frame, it was taken for another language: the worker ended."""
+    model, _ = loaded("bert")
+    texts = ("a ship",) * 3
+    if task is Task.EMBED:
+        asked, limit = Embed(id=1, texts=texts), "_MOST_NUMBERS"
+        whole = 3 * model.model.config.hidden_size
+    else:
+        model = labelling(model, task, labels=5)
+        asked, limit = Classify(id=1, texts=texts), "_MOST_LABELS"
+        whole = 3 * (5 if task is Task.CLASSIFY else len(model.tokenizer("a ship")["input_ids"]))
+    monkeypatch.setattr(worker_encode, limit, whole - 1)
+    (refused,) = run(model, heard, [asked])
+    assert (refused.fault, refused.got, refused.limit) == (Fault.ANSWER_TOO_BIG, whole, whole - 1)
+    heard.messages.clear()
+    monkeypatch.setattr(worker_encode, limit, whole)
+    (answer,) = run(model, heard, [asked])
+    assert len(answer.rows) == 3
+
+
+def test_the_largest_answer_goes_into_one_frame():
+    numbers = Vectors(
+        id=2**40, prompt_tokens=2**50, dimensions=12_000,
+        rows=("A" * (12_000 * 4 * 4 // 3),) * (worker_encode._MOST_NUMBERS // 12_000),
+    )  # fmt: skip
+    assert len(encode(numbers)) < MAX_FRAME
+    label = Label(label=2**20 - 1, score=0.12345678901234567, start=2**31 - 1, end=2**31 - 1)
+    labels = Labels(id=2**40, prompt_tokens=2**50, rows=((label,) * worker_encode._MOST_LABELS,))
+    assert len(encode(labels)) < MAX_FRAME
+
+
+def test_spans_need_a_tokenizer_that_knows_where_tokens_stand(loaded, heard):
+    model, _ = loaded("bert")
+    slow = dataclasses.replace(model, task=Task.TAG, tokenizer=SimpleNamespace(is_fast=False))
+    with pytest.raises(LoadRefused):
+        Encoder(slow, Pooling(), limits_for(), heard)
+    Encoder(dataclasses.replace(model, task=Task.TAG), Pooling(), limits_for(), heard)
 
 
 def embed(number: int) -> Embed:

@@ -167,6 +167,12 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
         "n",
         "the request needs {got}, at most {limit} fit at once; ask for fewer choices or fewer tokens",
     ),
+    Fault.ANSWER_TOO_BIG: (
+        400,
+        "too_big",
+        "{prompt}",
+        "field '{prompt}': the answer would have {got} numbers or labels, at most {limit}; ask in several requests",
+    ),
     Fault.BUSY: (429, "busy", None, "too many requests are waiting"),
     Fault.OUT_OF_MEMORY: (
         503,
