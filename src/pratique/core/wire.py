@@ -46,6 +46,8 @@ class Fault(enum.StrEnum):
     """An answer of the schema could be read as a call in the form of this template."""
     TOOL_FORM_UNKNOWN = "tool_form_unknown"
     """The template shows no form of a call that is known here."""
+    TOKENIZER_REFUSED = "tokenizer_refused"
+    """The tokenizer has no tokens for some of the text, and none that stands for what it does not know."""
     ANSWER_TOO_BIG = "answer_too_big"
     """So many vectors or labels do not go in one answer."""
     WRONG_TASK = "wrong_task"

@@ -1,7 +1,7 @@
 """The confined child that holds the model. It reads messages, answers, and can do nothing else.
 
 Started by `confine.start_service`, after the lock was closed; the first message says what to load.
-Exit codes: 0 told to stop or the gateway hung up, 2 the gateway spoke another language, 3 could not
+Exit codes: 0 told to stop or the gateway hung up, 1 a bug, 2 the gateway spoke another language, 3 could not
 load, 4 the files changed under the model, 77 out of memory.
 """
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pratique.jobs.worker_load import LoadedModel
     from pratique.jobs.worker_prompts import Prompts
 
+EXIT_BUG: Final = 1
 EXIT_LANGUAGE: Final = 2
 EXIT_NOT_LOADED: Final = 3
 EXIT_SPOILED: Final = 4
@@ -297,18 +298,20 @@ def _ends(said: dict[str, Any], loaded: "LoadedModel") -> frozenset[int]:
 
 def _read(desk: Desk, messages: Iterator[BaseModel], talk: Channel) -> None:
     """Read until the gateway hangs up; then nothing is left to live for."""
-    code = 0
+    code = EXIT_BUG  # a worker that no longer reads must not stay: everybody would wait for it
     try:
         for message in messages:
             if (answer := desk.take(message)) is not None:
                 talk.send(answer)
+        code = 0
     except OSError:
-        pass
+        code = 0
     except FormatError:
         code = EXIT_LANGUAGE
     except MemoryError:
         code = EXIT_MEMORY
-    os._exit(code)
+    finally:
+        os._exit(code)
 
 
 def _watch(files: HeldFiles, talk: Channel) -> None:

@@ -30,6 +30,7 @@ from pratique.core.wire import (
 from pratique.jobs.worker_channel import Channel
 from pratique.jobs.worker_load import LoadedModel
 from pratique.jobs.worker_memory import is_out_of_memory, resident
+from pratique.jobs.worker_prompts import Refused
 from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_waiting import Waiting
 
@@ -98,15 +99,6 @@ def _json(path: Path) -> Any:  # noqa: ANN401 - verified files, but still any JS
         raise LoadRefused(LoadFault.WEIGHTS_DISAGREE) from error
 
 
-class _TooBig(Exception):
-    """The answer would be."""
-
-    def __init__(self, got: int, limit: int) -> None:
-        super().__init__(got, limit)
-        self.got = got
-        self.limit = limit
-
-
 class _Forgotten(Exception):
     """Nobody waits for the answer."""
 
@@ -168,9 +160,8 @@ class Encoder:
             if isinstance(request, Embed):
                 return self._embed(request.id, ids)
             return self._classify(request.id, ids, request.texts)
-        except _TooBig as big:
-            fault = Fault.ANSWER_TOO_BIG
-            return Failed(id=request.id, fault=fault, got=big.got, limit=big.limit)
+        except Refused as refused:
+            return Failed(id=request.id, fault=refused.fault, got=refused.got, limit=refused.limit)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -178,7 +169,12 @@ class Encoder:
 
     def _ids(self, texts: tuple[str, ...]) -> list[list[int]]:
         prepared = [text.lower() if self._pooling.lower else text for text in texts]
-        return [list(row) for row in self._loaded.tokenizer(prepared)["input_ids"]]
+        try:
+            return [list(row) for row in self._loaded.tokenizer(prepared)["input_ids"]]
+        except MemoryError:
+            raise
+        except Exception as error:  # as in worker_prompts
+            raise Refused(Fault.TOKENIZER_REFUSED) from error
 
     def _check(self, number: int, ids: list[list[int]]) -> Failed | None:
         longest = max(map(len, ids))
@@ -276,7 +272,7 @@ class Encoder:
 
 def _count(got: int, limit: int) -> None:
     if got > limit:
-        raise _TooBig(got, limit)
+        raise Refused(Fault.ANSWER_TOO_BIG, got=got, limit=limit)
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: Pooling) -> torch.Tensor:

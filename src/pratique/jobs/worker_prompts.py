@@ -77,8 +77,12 @@ class Prompts:
     def _encode(self, text: str, *, special: bool) -> list[int]:
         try:
             return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
-        except (UnicodeEncodeError, TypeError) as error:
-            raise Refused(Fault.PROMPT_EMPTY) from error
+        except MemoryError:
+            raise
+        except (
+            Exception
+        ) as error:  # plain `Exception`, where a vocabulary has no word for the unknown
+            raise Refused(Fault.TOKENIZER_REFUSED) from error
 
     def _templated(
         self, messages: tuple[dict[str, Any], ...], tools: tuple[dict[str, Any], ...]

@@ -273,7 +273,7 @@ ROUTES = {
 }
 OF_THE_PROMPT = {
     Fault.PROMPT_TOO_LONG, Fault.PROMPT_EMPTY, Fault.BAD_TOKEN, Fault.NO_TEMPLATE, Fault.TEMPLATE_REFUSED,
-    Fault.ANSWER_TOO_BIG,
+    Fault.ANSWER_TOO_BIG, Fault.TOKENIZER_REFUSED,
 }  # fmt: skip
 
 

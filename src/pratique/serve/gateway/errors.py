@@ -167,6 +167,12 @@ _FAULTS: Final[dict[Fault, tuple[int, str, str | None, str]]] = {
         "n",
         "the request needs {got}, at most {limit} fit at once; ask for fewer choices or fewer tokens",
     ),
+    Fault.TOKENIZER_REFUSED: (
+        400,
+        "tokenizer_refused",
+        "{prompt}",
+        "field '{prompt}': the model's tokenizer has no tokens for some of this text",
+    ),
     Fault.ANSWER_TOO_BIG: (
         400,
         "too_big",
