@@ -24,10 +24,11 @@ from benchmarks.fit_shapes import Case, write_case  # noqa: E402
 from pratique.core.load import Limits  # noqa: E402
 from pratique.core.rungs import Rung  # noqa: E402
 from pratique.core.variants import SETTINGS, is_top_weights  # noqa: E402
-from pratique.fit import Demand, predict, read_shape  # noqa: E402
+from pratique.core.wire import Generate  # noqa: E402
+from pratique.fit import Demand, predict, read_machine, read_shape  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
 
-CONTEXT, ROWS, MIB = 256, 2, 2**20
+CONTEXT, ROWS, MIB, _ANSWER = 256, 2, 2**20, 64
 CODE = "import sys; from pratique.jobs.quantise import run; run(sys.stdin.buffer.read(), lambda _: None)"
 
 
@@ -55,13 +56,18 @@ def quantised(model: Path, variant: str) -> Path:
     return target
 
 
-def measured(directory: Path, rung: Rung) -> tuple[int, int, float]:
+def measured(directory: Path, rung: Rung, *, packed: bool) -> tuple[int, int, float]:
     """Return (highest size after loading, highest in all, tokens a second)."""
     limits = Limits(context=CONTEXT, rows=ROWS, kv_tokens=CONTEXT * ROWS, threads=2)
-    worker = Worker(directory, limits, rung=rung)
-    started = time.monotonic()
+    worker = Worker(directory, limits, rung=rung, packed=packed)
     drive(worker, embeds=False, context=CONTEXT, rows=ROWS)
-    speed = ROWS * 38 / (time.monotonic() - started)
+    started = time.monotonic()
+    for row in range(ROWS):
+        ids = tuple(range(20, 40))
+        worker.send(Generate(id=1000 + row, tokens=ids, max_tokens=_ANSWER, ignore_eos=True))
+    for _ in range(ROWS):
+        next(message for message in worker.messages if message.op == "done")
+    speed = ROWS * _ANSWER / (time.monotonic() - started)
     return worker.loaded.bytes_peak, worker.finish(), speed
 
 
@@ -88,15 +94,18 @@ def main() -> None:
             model, variants={name: folder / "variants" / name for name in options.variant}
         )
         demand = Demand(context=CONTEXT, rows=ROWS, kv_tokens=CONTEXT * ROWS)
-        print("rung          loaded   peak  predicted  ratio  of auto  tokens/s   (MiB)")
+        packs = read_machine().packs
+        rungs = [("auto", False), *([("auto", True)] if packs else [])]
+        rungs += [(name, False) for name in places if name != "auto"]
+        print("rung                  loaded   peak  predicted  ratio  of auto  tokens/s   (MiB)")
         for _ in range(options.rounds):
             whole = 0
-            for name, place in places.items():
-                loaded, peak, speed = measured(place, Rung(name))
+            for name, packed in rungs:
+                loaded, peak, speed = measured(places[name], Rung(name), packed=packed)
                 whole = whole or peak
-                predicted = predict(shape, Rung(name), demand).host_total
+                predicted = predict(shape, Rung(name), demand, packed=packed).host_total
                 print(
-                    f"{name:<13} {loaded // MIB:>6} {peak // MIB:>6} {predicted // MIB:>10} "
+                    f"{name + (', packed' if packed else ''):<21} {loaded // MIB:>6} {peak // MIB:>6} {predicted // MIB:>10} "
                     f"{predicted / peak:>6.2f} {peak / whole:>8.2f} {speed:>9.1f}",
                     flush=True,
                 )
