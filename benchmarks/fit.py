@@ -112,16 +112,15 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
 
     And then texts of many lengths: in half precision the library keeps a kernel for each.
     """
-    lengths = range(3, min(context - 2, 510), 8)
+    lengths = range(3, min(context - 2, 510, worker.loaded.context), 8)
     if embeds:
         length = worker.loaded.context
         texts = max(rows, -(-4 * 512 // length))  # as many tokens as an encoder takes at once
-        ids = spread(texts, length, worker.loaded.vocabulary)
-        worker.send(Embed(id=1, tokens=ids))
-        for at, size in enumerate(lengths):
-            ids = spread(1, size, worker.loaded.vocabulary)
-            worker.send(Embed(id=2 + at, tokens=ids))
-        wanted = 1 + len(lengths)
+        sizes = [(texts, length - less) for less in range(8)] + [(1, size) for size in lengths]
+        for at, (count, size) in enumerate(sizes):
+            ids = spread(count, size, worker.loaded.vocabulary)
+            worker.send(Embed(id=1 + at, tokens=ids))
+        wanted = len(sizes)
     else:
         # The first row goes on until the last has joined: a prompt takes one turn per 512 tokens.
         answer = rows * -(-context // 512) + 4

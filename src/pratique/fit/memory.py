@@ -38,14 +38,15 @@ _NF4_BYTES: Final = 0.53
 _INT8_BYTES: Final = 1.02
 MAPPED: Final = MIB
 """From this size on a buffer of the cache is memory of its own, which goes back when it is let go."""
-KERNELS: Final = 32
+KERNELS: Final = 16
 """Matrix kernels that a worker on CPU may keep: a number that it is started with. A model needs half a
-dozen at a time; with fewer than 24 the same ones are made again and again."""
+dozen at a time, and as many for a prompt on its way in; with fewer they are made again and again."""
 _KERNEL: Final = 1500 * 2**10
 """One that was made for one shape in half precision, with what it works in (measured on AVX-512). Left
 alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
-_KERNEL_WHOLE: Final = 2100 * 2**10
-"""The same in single precision, where matrices are packed; otherwise another library multiplies there."""
+_KERNEL_PACKED: Final = 600 * 2**10
+"""One for a packed matrix. Besides, it lies between products of ever other sizes, whose room the C library
+cannot always use again: a quarter of it, as measured."""
 _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 _WIDENED: Final = 2**22
@@ -117,10 +118,8 @@ def predict(
         weights += shape.experts
     if packed:
         weights += shape.shared
-    if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
-        running["kernels"] = KERNELS * _KERNEL
-    elif packed:
-        running["kernels"] = KERNELS * _KERNEL_WHOLE
+    if kernel := _kernel(shape, rung, demand, packed=packed):
+        running["kernels"] = KERNELS * kernel
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung) + (shape.largest if packed else 0)
@@ -131,6 +130,22 @@ def predict(
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))
     return Prediction(parts, dict(parts))
+
+
+def _kernel(shape: ModelShape, rung: Rung, demand: Demand, *, packed: bool) -> int:
+    """Bytes of one kernel that is kept, for the widest prompt. In float32 another library multiplies."""
+    if packed:
+        # Of the widths of a layer's products this is the mean or more.
+        width = (shape.hidden + shape.intermediate) // 2
+        return _KERNEL_PACKED + _tokens(shape, demand) * width * shape.width // 4
+    if shape.width < _WHOLE or rung in {Rung.VARIANT_NF4, Rung.NF4}:
+        return _KERNEL
+    return 0
+
+
+def _tokens(shape: ModelShape, demand: Demand) -> int:
+    """Tokens that are computed in one pass at most."""
+    return max(demand.prefill * (1 if shape.generates else 4), demand.rows)
 
 
 def cache_bytes(shape: ModelShape, demand: Demand) -> int:
@@ -176,7 +191,7 @@ def _load_extra(shape: ModelShape, source: ModelShape, rung: Rung) -> int:
 
 def _activations(shape: ModelShape, demand: Demand) -> int:
     """What one layer makes of a prompt's piece, or of all rows' newest tokens."""
-    tokens = max(demand.prefill * (1 if shape.generates else 4), demand.rows)
+    tokens = _tokens(shape, demand)
     span = demand.context
     width = max(shape.width, 2)
     flow = tokens * (8 * shape.hidden + 4 * shape.intermediate) * width
