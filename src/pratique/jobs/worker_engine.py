@@ -37,6 +37,8 @@ from pratique.jobs.worker_scores import score_rows
 from pratique.jobs.worker_text import TextStream
 
 _BEAT_STEPS: Final = 64
+_PASS_TOKENS: Final = 32
+"""A pass of its own costs a prompt about as much as so many tokens: no more padding is computed to spare it."""
 
 
 Inbox = queue.SimpleQueue[Job | Cancel | Stop]
@@ -167,7 +169,7 @@ class Engine:
         held = max(lengths) * len(lengths)
         return (
             padded <= limits.prefill_tokens
-            and padded <= 2 * sum(fresh)
+            and padded - sum(fresh) <= _PASS_TOKENS * (len(fresh) - 1)
             and held <= max(limits.context, limits.prefill_tokens)
         )
 

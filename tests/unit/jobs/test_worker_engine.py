@@ -419,3 +419,17 @@ def test_weights_that_lie_on_disk_answer_the_same(loaded, heard):
     assert "disk" in set(spread.model.hf_device_map.values())
     request = Generate(id=0, tokens=(9, 8, 7), max_tokens=6, sampling=GREEDY, ignore_eos=True)
     assert run(spread, heard, [request])[0][0].text == plain(model, [9, 8, 7], 6)
+
+
+def test_prompts_are_computed_together_where_that_wastes_little(loaded, heard):
+    model, _ = loaded("llama")
+    engine, _, _ = engine_for(model, heard)
+
+    def together(*lengths: int) -> bool:
+        jobs = [Job(request=Generate(id=1, tokens=(1,)), prompt=[1] * n, answer=1) for n in lengths]
+        return engine._go_together(jobs, [None] * len(jobs))
+
+    assert together(4, 20)  # sixteen tokens of padding instead of a pass
+    assert together(100, 100, 100)
+    assert not together(20, 100)
+    assert not together(200, 200, 200)  # more than a turn's work
