@@ -107,7 +107,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if reply.announced is not None:
             self.send_header("Content-Length", str(reply.announced))
-        else:
+        if reply.announced is None or not isinstance(reply.body, bytes | FilePart):
+            # Said, or a client that is quicker than the end would ask again on this connection.
+            self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
         if self.command == "HEAD":
@@ -122,4 +124,3 @@ class Handler(BaseHTTPRequestHandler):
             case pieces:
                 for piece in pieces:
                     self.wfile.write(piece)
-                self.close_connection = True
