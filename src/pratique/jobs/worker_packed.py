@@ -11,7 +11,7 @@ a packed model needs no more memory than a mapped one, but for a head that share
 
 import ctypes
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,39 @@ _SMALL: Final = 2**20
 _DONTNEED: Final = 4
 
 
+class _Absent(torch.Tensor):
+    """Says what a matrix was like that is packed now; whoever wants more gets a TypeError.
+
+    torch itself would not complain: a product with a tensor that holds no data is whatever lay in memory,
+    and to write into one does nothing.
+    """
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - torch's signature
+        """Answer what can be answered."""
+        if func == _DEVICE:
+            return torch.device(
+                "cpu"
+            )  # where the layer computes, so that inputs are not moved away
+        if func not in _SAID:
+            raise TypeError("the matrix is packed")
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
+
+
+_of: Any = torch.Tensor
+_DEVICE: Final = _of.device.__get__
+_SAID: Final = frozenset({
+    _of.shape.__get__, _of.dtype.__get__, _of.ndim.__get__, _of.requires_grad.__get__,
+    _of.size, _of.dim, _of.numel, _of.is_floating_point,
+})  # fmt: skip
+
+
 class PackedLinear(torch.nn.Module):
     """A linear layer whose matrix is packed. `weight` says shape and dtype, and holds no data."""
 
@@ -34,7 +67,7 @@ class PackedLinear(torch.nn.Module):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.bias = linear.bias
-        self.weight = linear.weight.detach().to("meta")
+        self.weight = linear.weight.detach().to("meta").as_subclass(_Absent)
         kernels: Any = torch.ops.mkldnn  # a build may lack them: AttributeError
         # torch's compiler calls these two; they have no other name.
         self._multiply = kernels._linear_pointwise  # noqa: SLF001
