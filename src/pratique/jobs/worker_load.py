@@ -83,18 +83,14 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
     except Exception as error:
         raise LoadRefused(_why(error, LoadFault.NO_TOKENIZER)) from error
     model = _weights(spec, task, directory, options)
-    packed = False
-    if spec.packed and spec.rung is Rung.AUTO and spec.device == "cpu" and _is_the_librarys(model):
-        try:
-            packed = pack(model)
-        except NotPackable:
-            del model
-            model = _weights(spec, task, directory, options)
-        except Exception as error:
-            raise LoadRefused(_why(error, LoadFault.INTERNAL)) from error
+    packed = spec.packed and _may_be_packed(spec, model)
+    if packed and (packed := _pack(model)) is None:
+        model = None  # its memory, before it is loaded again
+        model = _weights(spec, task, directory, options)
     if spec.device == "cpu" and task is Task.GENERATE:
         worker_attention.install()
-    loaded = LoadedModel(model, tokenizer, model.config, task, torch.device(spec.device), packed)
+    device = torch.device(spec.device)
+    loaded = LoadedModel(model, tokenizer, model.config, task, device, bool(packed))
     if not is_as_sealed(tokenizer, directory, loaded.vocabulary):
         raise LoadRefused(LoadFault.TOKENIZER_DIFFERS)
     return loaded
@@ -109,6 +105,20 @@ def _weights(spec: LoadSpec, task: Task, directory: Path, options: dict[str, Any
         raise LoadRefused(_why(error, LoadFault.WEIGHTS_DISAGREE)) from error
     _check(report, task)
     return model.eval()
+
+
+def _may_be_packed(spec: LoadSpec, model: Any) -> bool:  # noqa: ANN401 - transformers
+    return spec.rung is Rung.AUTO and spec.device == "cpu" and _is_the_librarys(model)
+
+
+def _pack(model: Any) -> bool | None:  # noqa: ANN401 - as above
+    """Return whether there was something to pack; None: the model is spoilt, and has to be loaded again."""
+    try:
+        return pack(model)
+    except NotPackable:
+        return None
+    except Exception as error:
+        raise LoadRefused(_why(error, LoadFault.INTERNAL)) from error
 
 
 def _is_the_librarys(model: object) -> bool:

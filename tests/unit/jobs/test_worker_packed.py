@@ -3,6 +3,7 @@
 import ctypes
 import mmap
 import re
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import torch
 from pratique.core.load import LoadSpec
 from pratique.core.rungs import Rung
 from pratique.fit import read_machine
-from pratique.jobs import worker_packed
+from pratique.jobs import worker_load, worker_packed
 from pratique.jobs.worker_load import load
 from pratique.jobs.worker_packed import NotPackable, PackedLinear, pack
 from tests.support import models
@@ -87,8 +88,8 @@ LOOKS = {
     "linear": lambda weight, rows: torch.nn.functional.linear(rows, weight),
     "slice": lambda weight, rows: torch.nn.functional.linear(rows[..., :8], weight[:, :8]),
     "convolution": lambda weight, rows: torch.conv1d(rows.transpose(1, 2), weight.unsqueeze(-1)),
-    "written": lambda weight, rows: rows if weight.div_(2) is not None else rows,
-    "data written": lambda weight, rows: rows if weight.data.div_(2) is not None else rows,
+    "written": lambda weight, rows: (weight.div_(2), rows)[1],
+    "data written": lambda weight, rows: (weight.data.div_(2), rows)[1],
     "numbers": lambda weight, rows: rows + weight.tolist()[0][0],
 }
 
@@ -179,6 +180,25 @@ def test_what_cannot_be_packed_is_loaded_as_it_lies(tmp_path, monkeypatch):
     loaded = load(spec_of(directory, packed=True), directory)
     assert not loaded.packed
     assert linears(loaded.model)
+
+
+def test_what_could_not_be_packed_is_gone_before_it_is_loaded_again(tmp_path, monkeypatch):
+    directory = models.write_model(tmp_path, "llama")
+    read, before = worker_load._weights, []
+
+    def weights(*args):
+        assert all(model() is None for model in before)
+        model = read(*args)
+        before.append(weakref.ref(model))
+        return model
+
+    def fails(model):
+        raise ValueError
+
+    monkeypatch.setattr(worker_load, "_weights", weights)
+    monkeypatch.setattr(worker_packed, "_try", fails)
+    assert not load(spec_of(directory, packed=True), directory).packed
+    assert len(before) == 2
 
 
 def test_a_models_own_code_is_never_packed(tmp_path):
