@@ -8,7 +8,8 @@ A prediction is a sum of parts, each an upper bound of what the worker does:
 - what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
 - logits of all rows, in the model's dtype, in float32 and as the sampler's weights;
 - in half precision and with packed matrices, the kernels that the library keeps for each shape it met.
-- with packed matrices (jobs.worker_packed), the head once more if it is the embedding too.
+- with packed matrices (jobs.worker_packed), what fills them up to whole blocks, and the head once more
+  if it is the embedding too.
 - where a sealed copy is asked for, the files themselves: memory that nothing gives back.
 
 A measured run of the very model can raise the sum (pratique.fit.measured), never lower it.
@@ -117,7 +118,7 @@ def predict(
         # Stacked experts are copies; their originals stay mapped as long as their file is.
         weights += shape.experts
     if packed:
-        weights += shape.shared
+        weights += shape.shared + shape.padding
     if kernel := _kernel(shape, rung, demand, packed=packed):
         running["kernels"] = KERNELS * kernel
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)

@@ -21,8 +21,10 @@ _DTYPE_BYTES: Final = {
     "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "F32": 4, "F16": 2, "BF16": 2, "F64": 8,
 }  # fmt: skip
 _EXPERT_MARKS: Final = (".experts.", ".block_sparse_moe.")
-_HEADS: Final = ("lm_head.weight", "embed_out.weight", "output.weight")
+_HEADS: Final = ("head.weight", "embed_out.weight", "output.weight", "decoder.weight")
 _PACKED: Final = frozenset({"float32", "bfloat16"})
+_BLOCK: Final = 64
+"""A packed matrix is filled up with zeros to whole blocks of so many rows and columns at most."""
 _UNQUANTISED: Final = ("embed", "lm_head", "wte", "wpe", "norm", "score", "classifier")
 
 
@@ -33,7 +35,8 @@ class ModelShape:
     `cached` are elements kept per token and layer. `expanded` are elements per token that one layer
     makes of them while it runs (latent attention). `experts` is the part of `weights` in separate
     expert tensors, which are stacked while loading. `total` is the size of all files of the folder.
-    `shared` is the size of an embedding that is the output head as well, else 0.
+    `shared` is the size of an embedding that is the output head as well, else 0. `padding` is what matrices
+    would come to more if they were packed.
     """
 
     architecture: str
@@ -58,6 +61,7 @@ class ModelShape:
     eager: bool
     total: int = 0
     shared: int = 0
+    padding: int = 0
     variants: dict[str, "ModelShape"] = field(default_factory=dict)
 
     @property
@@ -115,7 +119,8 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         generates=generates,
         eager=bool(inner.get("attn_logit_softcapping")),
         total=sum(p.stat().st_size for p in model_dir.rglob("*") if p.is_file()),
-        shared=_shared(tensors, dtype) if generates else 0,
+        shared=_shared(tensors, dtype, numbers.get("vocab_size")) if generates else 0,
+        padding=sum(_padding(t) for t in tensors if len(t.shape) == 2) * _DTYPE_BYTES[dtype],
         variants={name: read_shape(path) for name, path in (variants or {}).items()},
     )
 
@@ -229,12 +234,18 @@ def _embedding_rows(tensors: list[TensorInfo]) -> int:
     return max(rows, default=0)
 
 
-def _shared(tensors: list[TensorInfo], dtype: str) -> int:
-    """Bytes of the embedding if no tensor is an output head of its own."""
-    if any(t.name.endswith(_HEADS) for t in tensors):
+def _shared(tensors: list[TensorInfo], dtype: str, vocabulary: int) -> int:
+    """Bytes of the embedding, whatever its name, if no tensor is an output head of its own."""
+    wide = [t for t in tensors if len(t.shape) == 2 and t.shape[0] >= vocabulary]
+    if any(t.name.endswith(_HEADS) for t in wide):
         return 0
-    found = (_loaded_size(t, dtype) for t in tensors if _is_vocabulary(t.name))
-    return max(found, default=0)
+    return max((_loaded_size(t, dtype) for t in wide), default=0)
+
+
+def _padding(tensor: TensorInfo) -> int:
+    """Elements that a packed matrix has more than the matrix."""
+    rows, columns = (-(-size // _BLOCK) * _BLOCK for size in tensor.shape)
+    return rows * columns - tensor.shape[0] * tensor.shape[1]
 
 
 def _is_vocabulary(name: str) -> bool:

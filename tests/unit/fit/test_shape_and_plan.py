@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -282,10 +283,40 @@ def test_a_head_is_shared_if_there_is_none_of_its_own(tmp_path):
     assert read_shape(models.write_bert(tmp_path / "bert")).shared == 0
 
 
+@pytest.mark.parametrize(
+    ("tensors", "shared"),
+    [
+        ({"backbone.embeddings.weight": (1024, 64), "l.out_proj.weight": (64, 64)}, 1024 * 64),
+        ({"model.embeddings.tok_embeddings.weight": (1024, 64)}, 1024 * 64),
+        # Rows tell a head from a layer of that name.
+        ({"t.wte.weight": (1040, 64), "t.attention.output.weight": (64, 64)}, 1040 * 64),
+        ({"rwkv.embeddings.weight": (1024, 64), "head.weight": (1024, 64)}, 0),
+        ({"g.embed_in.weight": (1024, 64), "embed_out.weight": (1024, 64)}, 0),
+    ],
+)
+def test_an_embedding_is_known_by_its_rows_whatever_its_name(tmp_path, tensors, shared):
+    config = {"architectures": ["AnyForCausalLM"], "vocab_size": 1024, "hidden_size": 64}
+    models.write_json(tmp_path / "config.json", config)
+    models.write_weights(tmp_path, {name: np.zeros(size) for name, size in tensors.items()})
+    assert read_shape(tmp_path).shared == shared * 4
+
+
+@pytest.mark.parametrize("dtype", ["F32", "BF16"])
+def test_thin_matrices_are_counted_as_large_as_they_become(tmp_path, dtype):
+    config = {"architectures": ["AnyForCausalLM"], "vocab_size": 64, "hidden_size": 4096}
+    models.write_json(tmp_path / "config.json", config)
+    sizes = {"embed.weight": (64, 4096), "thin.weight": (3, 4096), "long.weight": (4096, 1), "b": (9,)}
+    models.write_weights(tmp_path, {name: np.zeros(s) for name, s in sizes.items()}, dtype=dtype)
+    shape = read_shape(tmp_path)
+    assert shape.padding == (61 * 4096 + 63 * 4096) * shape.width
+    plain, packed = (predict(shape, Rung.AUTO, DEMAND, packed=it).host for it in (False, True))
+    assert packed["weights"] - plain["weights"] == shape.padding + shape.shared
+
+
 def test_packed_matrices_are_beside_a_sealed_copy(tmp_path):
     shape = replace(big(read_shape(models.write_llama(tmp_path))), total=8 * 2**30)
     found = predict(shape, Rung.AUTO, DEMAND, sealed_copy=True, packed=True).host
-    assert (found["copy"], found["weights"]) == (8 * 2**30, shape.weights)
+    assert (found["copy"], found["weights"]) == (8 * 2**30, shape.weights + shape.padding)
 
 
 def test_half_precision_that_is_widened_is_counted(tmp_path):
