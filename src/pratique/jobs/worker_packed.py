@@ -11,6 +11,7 @@ a packed model needs no more memory than a mapped one, but for a head that share
 
 import ctypes
 import mmap
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ _TRIED_ROWS: Final = 2
 _NEAR: Final = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far a product may be from the ordinary one, of the largest value."""
 _SMALL: Final = 2**20
+_SWEEP: Final = 2**26
 _DONTNEED: Final = 4
 
 
@@ -130,16 +132,32 @@ def _replace(places: Places, mapped: "_Mapped") -> None:
         for parent, name in hooks:
             setattr(parent, name, layer)
         mapped.give_back(linear.weight)
+    mapped.sweep()
 
 
 def _take_small(model: torch.nn.Module) -> None:
     """Copy small tensors first: a look at one in a mapped file maps up to 2 MiB of its neighbours again.
 
-    A small matrix that is an embedding too stays one parameter, and so it stays shared.
+    A matrix that will be packed is a copy soon enough, unless it is an embedding too: that stays one
+    parameter, and so it stays shared.
     """
-    for parameter in model.parameters():
-        if parameter.nbytes < _SMALL:
-            parameter.data = parameter.data.clone()
+    shared = _shared(model)
+    for module in model.modules():
+        packed = module.weight.data_ptr() if type(module) is torch.nn.Linear else 0
+        for parameter in module.parameters(recurse=False):
+            leaves = parameter.data_ptr() == packed and packed not in shared
+            if parameter.nbytes < _SMALL and not leaves:
+                parameter.data = parameter.data.clone()
+
+
+def _shared(model: torch.nn.Module) -> set[int]:
+    """Where tensors lie that more than one module has."""
+    owners = Counter(
+        tensor.data_ptr()
+        for module in model.modules()
+        for tensor in (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    )
+    return {place for place, modules in owners.items() if modules > 1}
 
 
 def _compare(linear: torch.nn.Linear, layer: PackedLinear) -> None:
@@ -165,28 +183,43 @@ class _Mapped:
         self._advise = ctypes.CDLL(None, use_errno=True).madvise
         self._advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         self._ranges = list(_file_ranges())
-        linear = {id(m.weight) for m in model.modules() if type(m) is torch.nn.Linear}
-        owners = [module for module in model.modules() if type(module) is not torch.nn.Linear]
-        self._shared = {
-            parameter.data_ptr()
-            for module in owners
-            for parameter in module.parameters(recurse=False)
-            if id(parameter) in linear
-        }
+        self._shared = _shared(model)
+        self._given: list[torch.Tensor] = []
+        self._read = 0
 
     def give_back(self, tensor: torch.Tensor) -> None:
         """Let the kernel have a mapped tensor's pages; who reads them again reads the file again.
 
-        Memory that is no file's is left alone, and so is a head that is the embedding too: what was
-        written to it since would be lost.
+        Memory that is no file's is left alone, and so is what another module has too, such as a head
+        that is the embedding: what was written to it since would be lost.
         """
-        if tensor.data_ptr() in self._shared:
-            return
         start = tensor.data_ptr()
         end = start + tensor.nbytes
+        mapped = any(low <= start and end <= high for low, high in self._ranges)
+        if start in self._shared or not mapped:
+            return
+        self._drop(start, end)
+        # Held, so that the mapping stays where it is until the last sweep.
+        self._given.append(tensor)
+        self._read += tensor.nbytes
+        if self._read >= _SWEEP:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Give back once more what reading its neighbours has mapped again since, as one where it touches."""
+        self._read = 0
+        low = high = 0
+        for start, size in sorted((t.data_ptr(), t.nbytes) for t in self._given):
+            if start > high:
+                self._drop(low, high)
+                low = start
+            high = max(high, start + size)
+        self._drop(low, high)
+
+    def _drop(self, start: int, end: int) -> None:
         page = mmap.PAGESIZE
         first, last = -(-start // page) * page, end // page * page
-        if last > first and any(low <= start and end <= high for low, high in self._ranges):
+        if last > first:
             self._advise(first, last - first, _DONTNEED)
 
 

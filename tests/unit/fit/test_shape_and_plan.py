@@ -305,7 +305,12 @@ def test_an_embedding_is_known_by_its_rows_whatever_its_name(tmp_path, tensors, 
 def test_thin_matrices_are_counted_as_large_as_they_become(tmp_path, dtype):
     config = {"architectures": ["AnyForCausalLM"], "vocab_size": 64, "hidden_size": 4096}
     models.write_json(tmp_path / "config.json", config)
-    sizes = {"embed.weight": (64, 4096), "thin.weight": (3, 4096), "long.weight": (4096, 1), "b": (9,)}
+    sizes = {
+        "embed.weight": (64, 4096),
+        "thin.weight": (3, 4096),
+        "long.weight": (4096, 1),
+        "b": (9,),
+    }
     models.write_weights(tmp_path, {name: np.zeros(s) for name, s in sizes.items()}, dtype=dtype)
     shape = read_shape(tmp_path)
     assert shape.padding == (61 * 4096 + 63 * 4096) * shape.width

@@ -273,6 +273,47 @@ def test_a_shared_matrix_is_not_given_back(tmp_path):
     assert torch.equal(ones, torch.full_like(ones, 2))
 
 
+def test_a_matrix_that_two_layers_have_is_not_given_back_either(tmp_path):
+    _, ones = mapped(tmp_path / "ones", 2**19)
+    model = Small().eval()
+    model.same = torch.nn.Linear(2**13, 64, bias=False)
+    model.one = torch.nn.Linear(2**13, 64, bias=False)
+    model.one.weight = model.same.weight = torch.nn.Parameter(ones.view(64, -1))
+    model.forward = lambda input_ids: input_ids  # type: ignore[method-assign]
+    with torch.no_grad():
+        ones[:] = 2
+    assert pack(model)
+    with torch.inference_mode():
+        for layer in (model.one, model.same):
+            assert torch.equal(layer(torch.ones(1, 2**13)), torch.full((1, 64), 2.0**14))
+
+
+def test_pages_that_were_mapped_again_go_back_in_the_end(tmp_path):
+    path = tmp_path / "ones"
+    _, ones = mapped(path, 2**20)
+    handler = worker_packed._Mapped(torch.nn.Linear(1, 1))
+    halves = ones[100 : 2**19 + 100], ones[2**19 + 100 : -100]
+    for half in halves:
+        half.sum()
+        handler.give_back(half)
+    assert ones.sum() == 2**20  # as reading a neighbour would
+    assert resident_of(path) > 2**21
+    handler.sweep()
+    assert resident_of(path) <= 2 * mmap.PAGESIZE  # the ends, which somebody else's data share
+
+
+def test_small_matrices_are_not_copied_to_be_packed():
+    model = Small().eval()
+    before = {name: p.data_ptr() for name, p in model.named_parameters()}
+    worker_packed._take_small(model)
+    same = {name for name, p in model.named_parameters() if p.data_ptr() == before[name]}
+    assert same == {"one.weight"}
+    model.embedding.weight = model.one.weight
+    worker_packed._take_small(model)
+    assert model.embedding.weight is model.one.weight
+    assert model.one.weight.data_ptr() != before["one.weight"]
+
+
 def test_a_lack_of_memory_is_told_as_one(monkeypatch):
     def short(self: PackedLinear, linear: torch.nn.Linear) -> None:
         raise RuntimeError("could not create a memory object")
