@@ -87,8 +87,8 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
     if packed and (packed := _pack(model)) is None:
         model = None  # its memory, before it is loaded again
         model = _weights(spec, task, directory, options)
-    if spec.device == "cpu" and task is Task.GENERATE:
-        worker_attention.install()
+    if spec.device == "cpu" and task is Task.GENERATE and _is_the_librarys(model):
+        worker_attention.install()  # a model's own code may write into a mask that was read before
     device = torch.device(spec.device)
     loaded = LoadedModel(model, tokenizer, model.config, task, device, bool(packed))
     if not is_as_sealed(tokenizer, directory, loaded.vocabulary):

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from pratique.core.load import LoadSpec
+from pratique.core.rungs import Rung
 from pratique.fit import memory
-from pratique.jobs import worker_attention
+from pratique.jobs import worker_attention, worker_load
 from pratique.jobs.worker_attention import (
     _WIDENED_CELLS,
     WIDENED,
@@ -16,6 +18,8 @@ from pratique.jobs.worker_attention import (
     _runs,
     attention,
 )
+from tests.support import models
+from tests.support.serving import files_of, limits_for
 
 NEAR = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 
@@ -132,7 +136,9 @@ def test_masks_of_another_kind_go_the_librarys_way(name):
     assert torch.equal(ours.nan_to_num(7), theirs.nan_to_num(7))
 
 
-def test_prompts_and_biases_go_the_librarys_way(monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """What the library's own way was asked."""
     asked = []
 
     def library(*args, **kwargs):
@@ -140,6 +146,30 @@ def test_prompts_and_biases_go_the_librarys_way(monkeypatch):
         return sdpa_attention_forward(*args, **kwargs)
 
     monkeypatch.setattr(worker_attention, "sdpa_attention_forward", library)
+    return asked
+
+
+@pytest.mark.parametrize(("device", "whose"), [("cpu", 0), ("meta", 1)])
+def test_other_devices_go_the_librarys_way(asked, device, whose):
+    rows = [tensor.to(device) for tensor in given_rows(2, 2, 2, 70, torch.bfloat16)]
+    attention(Grouped(2), *rows, None)
+    assert len(asked) == whose
+
+
+@pytest.mark.parametrize("librarys", [True, False])
+def test_only_the_librarys_models_attend_so(tmp_path, monkeypatch, librarys):
+    installed = []
+    monkeypatch.setattr(worker_attention, "install", lambda: installed.append(1))
+    monkeypatch.setattr(worker_load, "_is_the_librarys", lambda model: librarys)
+    directory = models.write_llama(tmp_path)
+    spec = LoadSpec(
+        model_dir=str(directory), files=files_of(directory), rung=Rung.AUTO, limits=limits_for()
+    )
+    worker_load.load(spec, directory)
+    assert bool(installed) is librarys
+
+
+def test_prompts_and_biases_go_the_librarys_way(asked):
     query, key, value = given_rows(2, 2, 2, 70, torch.float32)
     layer, mask = Grouped(2), masked([0, 10], 70)
     attention(layer, query, key, value, mask)
