@@ -3,7 +3,7 @@
 - A worker that cannot load a rung, or is killed by memory while loading, costs that rung: the next
   one is tried, and said.
 - A worker that dies after it was ready is started again after a pause that doubles. Dying of memory
-  twice costs the rung.
+  twice costs the rung; dying twice of whatever it is costs packed matrices before that.
 - Whoever waits when a worker dies gets an error at once.
 - When no rung is left, or workers keep dying without having answered anything, serving ends.
 """
@@ -30,7 +30,7 @@ from pratique.serve.worker_link import Ticket, WorkerGone, WorkerLink
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 30.0
 _MOST_CRASHES: Final = 8
-_MEMORY_DEATHS: Final = 2
+_MOST_DEATHS: Final = 2
 _CALM_SECONDS: Final = 600.0
 _LAST_WORDS: Final = 5.0
 _LOOK_SECONDS: Final = 5.0
@@ -120,7 +120,7 @@ class Supervisor:
         self._task = task
         self._clock = clock
         self._lost: dict[Rung, str] = {}
-        self._memory_deaths: dict[Rung, int] = {}
+        self._deaths: dict[Rung, int] = {}
         self._crashes = 0
         self._ready_since = 0.0
         self._answered = False
@@ -253,10 +253,10 @@ class Supervisor:
         if self._answered or self._clock() - self._ready_since > _CALM_SECONDS:
             self._crashes = 0
         self._crashes += 1
-        if ending.memory:
-            deaths = self._memory_deaths[rung] = self._memory_deaths.get(rung, 0) + 1
+        if ending.memory or now.report.packed:
+            deaths = self._deaths[rung] = self._deaths.get(rung, 0) + 1
             helps = now.report.packed or self.plan.after({*self._lost, rung}) is not None
-            if deaths >= _MEMORY_DEATHS and helps:
+            if deaths >= _MOST_DEATHS and helps:
                 self._lose(now.report, f"the worker {ending.words} {deaths} times")
                 self._crashes = 0
         if self._crashes > _MOST_CRASHES:
@@ -295,7 +295,7 @@ class Supervisor:
     def _lose(self, report: RungReport, reason: str) -> None:
         if report.packed:
             self.plan = self.plan.without_packing()
-            self._memory_deaths.pop(report.rung, None)
+            self._deaths.pop(report.rung, None)
             reason += "; next without packed matrices"
         else:
             self._lost[report.rung] = reason

@@ -103,6 +103,38 @@ def test_packed_matrices_go_before_the_rung_does(make):
     run(story())
 
 
+def test_a_worker_that_keeps_dying_of_anything_is_tried_without_packed_matrices(make):
+    script = f"""{FAKE}
+def main(channel):
+    packed = []
+    serve(
+        channel,
+        lambda spec: packed.append(spec.packed),
+        lambda *asked: os._exit(1) if packed == [True] else answer(*asked),
+    )"""
+
+    async def story() -> None:
+        notes = Notes()
+        supervisor = make(script, notes, packs=True)
+        await supervisor.start()
+        running = asyncio.create_task(supervisor.run())
+        for _ in range(2):
+            await notes.loads.get()
+            assert supervisor.report.packed
+            with pytest.raises(WorkerGone):
+                await ask(supervisor)
+        await notes.loads.get()
+        assert isinstance(await ask(supervisor), TokenIds)
+        assert (supervisor.report.rung, supervisor.report.packed) == (Rung.AUTO, False)
+        lost = [event[1][1] for event in notes.events if event[0] == "lost"]
+        assert len(lost) == 1
+        assert lost[0].endswith("2 times; next without packed matrices")
+        await supervisor.stop()
+        await running
+
+    run(story())
+
+
 def test_it_never_loops_without_packed_matrices_either(make):
     async def story() -> None:
         supervisor = make(code("lambda spec: os._exit(77)"), packs=True)
