@@ -16,7 +16,7 @@ import transformers
 from pratique.core.load import LoadFault, LoadSpec, Task
 from pratique.core.rungs import Rung
 from pratique.jobs import worker_attention
-from pratique.jobs.worker_memory import is_out_of_memory
+from pratique.jobs.worker_memory import is_out_of_memory, trim
 from pratique.jobs.worker_packed import NotPackable, pack
 from pratique.jobs.worker_refusal import LoadRefused
 from pratique.jobs.worker_tokenizer import is_as_sealed
@@ -85,7 +85,8 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
     model = _weights(spec, task, directory, options)
     packed = spec.packed and _may_be_packed(spec, model)
     if packed and (packed := _pack(model)) is None:
-        model = None  # its memory, before it is loaded again
+        model = None  # what it took, before it is loaded again
+        trim()
         model = _weights(spec, task, directory, options)
     if spec.device == "cpu" and task is Task.GENERATE and _is_the_librarys(model):
         worker_attention.install()  # a model's own code may write into a mask that was read before

@@ -1,5 +1,6 @@
 """Memory of this process, and which exceptions mean that there was not enough of it."""
 
+import ctypes
 import re
 import resource
 from pathlib import Path
@@ -27,6 +28,11 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
+
+
+def trim() -> None:
+    """Let the kernel have what was freed: the C library keeps it for what comes next."""
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def resident() -> tuple[int, int]:

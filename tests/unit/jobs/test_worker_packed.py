@@ -201,6 +201,30 @@ def test_what_could_not_be_packed_is_gone_before_it_is_loaded_again(tmp_path, mo
     assert len(before) == 2
 
 
+def anonymous() -> int:
+    """Bytes in memory that are no file's."""
+    found = re.search(r"RssAnon:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+def test_what_was_packed_in_vain_is_no_memory_of_the_second_load(tmp_path, monkeypatch):
+    sizes = models.Sizes(hidden=256, intermediate=1024, layers=16, heads=8, head_dim=32)
+    directory = models.write_model(tmp_path, "llama", sizes=sizes)
+    packed = []
+
+    def fails(model):
+        packed.append(anonymous())
+        raise ValueError
+
+    monkeypatch.setattr(worker_packed, "_try", fails)
+    before = anonymous()
+    loaded = load(spec_of(directory, packed=True), directory)
+    assert not loaded.packed
+    assert packed[0] - before > 40 * 2**20
+    assert anonymous() - before < (packed[0] - before) // 4
+
+
 def test_a_models_own_code_is_never_packed(tmp_path):
     model = Small()
     assert not type(model).__module__.startswith("transformers.models.")
