@@ -83,8 +83,8 @@ def load(spec: LoadSpec, directory: Path) -> LoadedModel:
     except Exception as error:
         raise LoadRefused(_why(error, LoadFault.NO_TOKENIZER)) from error
     model = _weights(spec, task, directory, options)
-    packed = spec.packed and _may_be_packed(spec, model)
-    if packed and (packed := _pack(model)) is None:
+    packed = _pack(model) if spec.packed and _may_be_packed(spec, model) else False
+    if packed is None:
         model = None  # what it took, before it is loaded again
         trim()
         model = _weights(spec, task, directory, options)

@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from pratique.core.load import Limits
+from pratique.core.load import Limits, LoadSpec
+from pratique.core.rungs import Rung
 from pratique.core.wire import (
     Cancel,
     Delta,
@@ -18,13 +21,15 @@ from pratique.core.wire import (
     Started,
     Stop,
 )
+from pratique.fit import read_machine
 from pratique.jobs import worker_cache, worker_engine
 from pratique.jobs.worker_batch import Batch, Model, Solo
 from pratique.jobs.worker_engine import Engine
 from pratique.jobs.worker_job import Job, admit
+from pratique.jobs.worker_load import load
 from pratique.jobs.worker_prompts import Prompts
 from pratique.jobs.worker_sampling import Defaults
-from tests.support.serving import limits_for
+from tests.support.serving import files_of, limits_for
 
 GREEDY = Sampling(temperature=0)
 
@@ -66,8 +71,9 @@ def run(
 
 
 def plain(loaded: Any, prompt: list[int], tokens: int) -> str:
-    """What transformers' own generate gives."""
-    with torch.inference_mode():
+    """What transformers' own generate gives, with its own attention: `load` has put another in its place."""
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", sdpa_attention_forward)
         out = loaded.model.generate(
             torch.tensor([prompt]),
             attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
@@ -99,6 +105,26 @@ def test_a_batch_of_different_lengths_gives_what_each_gets_alone(loaded, heard, 
     done = run(model, heard, requests, limits=limits_for(rows=3))
     for at, prompt in enumerate(PROMPTS):
         assert done[at][0].text == plain(model, prompt, 5 + 13 * at), at
+
+
+@pytest.mark.skipif(not read_machine().packs, reason="packed on processors with AVX-512 alone")
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "deepseek_v3"])
+def test_a_packed_batch_gives_what_each_gets_alone_from_matrices_that_are_not(
+    loaded, heard, architecture
+):
+    model, directory = loaded(architecture)
+    files, limits = files_of(directory), limits_for(rows=3)
+    spec = LoadSpec(
+        model_dir=str(directory), files=files, rung=Rung.AUTO, limits=limits, packed=True
+    )
+    packed = load(spec, directory)
+    assert packed.packed
+    requests = [
+        Generate(id=at, tokens=tuple(prompt), max_tokens=30, sampling=GREEDY, ignore_eos=True)
+        for at, prompt in enumerate(PROMPTS)
+    ]
+    done = run(packed, heard, requests, limits=limits)
+    assert [done[at][0].text for at in range(6)] == [plain(model, p, 30) for p in PROMPTS]
 
 
 @pytest.mark.parametrize("budget", [8, 512])
