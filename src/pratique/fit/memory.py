@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pratique.core.rungs import Rung
-from pratique.fit.shape import ModelShape
+from pratique.fit.shape import MOST_KINDS, ModelShape
 
 MIB: Final = 2**20
 BASE_CPU: Final = 480 * MIB
@@ -40,8 +40,10 @@ _INT8_BYTES: Final = 1.02
 MAPPED: Final = MIB
 """From this size on a buffer of the cache is memory of its own, which goes back when it is let go."""
 KERNELS: Final = 16
-"""Matrix kernels that a worker on CPU may keep: a number that it is started with. A model needs half a
-dozen at a time, and as many for a prompt on its way in; with fewer they are made again and again."""
+"""Matrix kernels that a worker on CPU may keep at least: a number that it is started with. A model needs
+one for each size of matrix, and as many for a prompt on its way in; with fewer they are made again and
+again. Most models have half a dozen sizes."""
+_OTHER_KERNELS: Final = 4
 _KERNEL: Final = 1500 * 2**10
 """One that was made for one shape in half precision, with what it works in (measured on AVX-512). Left
 alone, two caches keep 1,024 each, nearly all used once, since prompts differ in length: 800 MiB."""
@@ -120,7 +122,7 @@ def predict(
     if packed:
         weights += shape.shared + shape.padding
     if kernel := _kernel(shape, rung, demand, packed=packed):
-        running["kernels"] = KERNELS * kernel
+        running["kernels"] = kernels(shape) * kernel
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung) + (shape.largest if packed else 0)
@@ -131,6 +133,11 @@ def predict(
     # Loading is over before anything runs: the peak is the larger of the two, not their sum.
     parts["loading"] = max(0, extra - sum(running.values()))
     return Prediction(parts, dict(parts))
+
+
+def kernels(shape: ModelShape) -> int:
+    """Return how many matrix kernels a worker may keep."""
+    return max(KERNELS, 2 * min(shape.kinds, MOST_KINDS) + _OTHER_KERNELS)
 
 
 def _kernel(shape: ModelShape, rung: Rung, demand: Demand, *, packed: bool) -> int:

@@ -23,6 +23,8 @@ _DTYPE_BYTES: Final = {
 _EXPERT_MARKS: Final = (".experts.", ".block_sparse_moe.")
 _HEADS: Final = ("head.weight", "embed_out.weight", "output.weight", "decoder.weight")
 _PACKED: Final = frozenset({"float32", "bfloat16"})
+MOST_KINDS: Final = 30
+"""With more sizes of matrices than that, kernels would be made again and again, and packing does not pay."""
 _BLOCK: Final = 64
 """A packed matrix is filled up with zeros to whole blocks of so many rows and columns at most."""
 _UNQUANTISED: Final = ("embed", "lm_head", "wte", "wpe", "norm", "score", "classifier")
@@ -36,7 +38,7 @@ class ModelShape:
     makes of them while it runs (latent attention). `experts` is the part of `weights` in separate
     expert tensors, which are stacked while loading. `total` is the size of all files of the folder.
     `shared` is the size of an embedding that is the output head as well, else 0. `padding` is what matrices
-    would come to more if they were packed.
+    would come to more if they were packed. `kinds` are the sizes of matrices that there are.
     """
 
     architecture: str
@@ -62,12 +64,14 @@ class ModelShape:
     total: int = 0
     shared: int = 0
     padding: int = 0
+    kinds: int = 0
     variants: dict[str, "ModelShape"] = field(default_factory=dict)
 
     @property
     def packs(self) -> bool:
-        """Whether its matrices can be packed: there are kernels for the dtype, and it is loaded as it lies."""
-        return self.dtype in _PACKED and self.files == self.weights
+        """Whether it pays to pack its matrices, which have to be loaded as they lie, in a dtype with kernels."""
+        as_it_lies = self.dtype in _PACKED and self.files == self.weights
+        return as_it_lies and self.kinds <= MOST_KINDS
 
     @property
     def bytes_per_token(self) -> int:
@@ -120,6 +124,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         eager=bool(inner.get("attn_logit_softcapping")),
         total=sum(p.stat().st_size for p in model_dir.rglob("*") if p.is_file()),
         shared=_shared(tensors, dtype, numbers.get("vocab_size")) if generates else 0,
+        kinds=len({t.shape for t in linear}) + generates,
         padding=sum(_padding(t) for t in tensors if len(t.shape) == 2) * _DTYPE_BYTES[dtype],
         variants={name: read_shape(path) for name, path in (variants or {}).items()},
     )

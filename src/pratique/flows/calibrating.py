@@ -31,6 +31,7 @@ from pratique.core.stages import Stage
 from pratique.errors import FormatError, SealError, UsageError, VerificationRefused
 from pratique.fit import Demand, predict, read_machine, read_shape
 from pratique.fit.measured import MOST_TIMES, is_credible
+from pratique.fit.memory import kernels
 from pratique.formats.calibration import encode, read_calibration
 from pratique.serve.launch import worker_environment
 from pratique.serve.measured import machine_kind, versions
@@ -161,7 +162,7 @@ def _measured(
         memory=machine.free,
         wall_seconds=_SECONDS,
         requirement=Requirement(request.policy.serve.lock),
-        environment=worker_environment(threads=threads),
+        environment=worker_environment(threads=threads, kernels=kernels(shape)),
     )
     asked = b'{"spec":' + spec.model_dump_json().encode() + b"}"
     result = run_job(_JOB, asked, lock, max_output=4096, on_note=on_note)

@@ -39,12 +39,12 @@ _KERNELS: Final = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """Two caches of the same kernels, the library's and its caller's: one alone keeps them all."""
 
 
-def worker_environment(*, threads: int) -> dict[str, str]:
+def worker_environment(*, threads: int, kernels: int = KERNELS) -> dict[str, str]:
     """What a worker's libraries read when they start: threads, and what they may keep in memory."""
     return {
         "OMP_NUM_THREADS": str(threads),
         "GOMP_SPINCOUNT": _SPIN,
-        **dict.fromkeys(_KERNELS, str(KERNELS)),
+        **dict.fromkeys(_KERNELS, str(kernels)),
     }
 
 
@@ -184,6 +184,7 @@ class ConfinedLauncher:
         requirement: Requirement,
         memory: int | None,
         threads: int,
+        kernels: int = KERNELS,
         file_size: int | None = None,
     ) -> None:
         """`file_size`: the longest file it may write, for what it copies into sealed memory."""
@@ -193,7 +194,7 @@ class ConfinedLauncher:
             requirement=requirement,
             memory=memory,
             file_size=file_size,
-            environment=worker_environment(threads=threads),
+            environment=worker_environment(threads=threads, kernels=kernels),
         )
 
     async def launch(self, channel: socket.socket, report: RungReport) -> Child:

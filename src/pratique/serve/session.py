@@ -24,7 +24,7 @@ from pratique.errors import PolicyError, ServeError, StorageError
 from pratique.fit import Demand, LoadPlan, Machine, plan, read_machine, read_shape
 from pratique.fit.machine import read_gpus
 from pratique.fit.measured import is_credible
-from pratique.fit.memory import BASE_CPU
+from pratique.fit.memory import BASE_CPU, kernels
 from pratique.fit.plan import RungReport
 from pratique.ledger import open_ledger_apart
 from pratique.ledger.account import who
@@ -189,6 +189,7 @@ def opened(
         requirement=Requirement(policy.serve.lock),
         memory=machine.free,
         threads=machine.cpus,
+        kernels=kernels(planned.shape),
         file_size=max(model.largest_file, _SCRATCH_FILE) if wishes.sealed_copy else None,
     )
     with open_ledger_apart(home) as ledger, _texts(home, policy) as texts:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pratique.core.rungs import Rung
 from pratique.errors import FormatError, UnreadableInput
 from pratique.fit import Demand, Gpu, Machine, plan, predict, read_shape
-from pratique.fit.memory import BASE_CPU, MIB
+from pratique.fit.memory import BASE_CPU, KERNELS, MIB, kernels
 from tests.support import models
 
 DEMAND = Demand(context=1024, rows=4, kv_tokens=4096)
@@ -316,6 +316,24 @@ def test_thin_matrices_are_counted_as_large_as_they_become(tmp_path, dtype):
     assert shape.padding == (61 * 4096 + 63 * 4096) * shape.width
     plain, packed = (predict(shape, Rung.AUTO, DEMAND, packed=it).host for it in (False, True))
     assert packed["weights"] - plain["weights"] == shape.padding + shape.shared
+
+
+def test_there_is_room_for_a_kernel_of_each_size_of_matrix_twice(tmp_path):
+    shape = read_shape(models.write_llama(tmp_path / "llama"))
+    assert (
+        shape.kinds == 5
+    )  # queries and what leaves attention, keys and values, the head, two of the layer
+    assert kernels(shape) == KERNELS >= 2 * shape.kinds
+    many = replace(shape, kinds=20)
+    assert kernels(many) >= 2 * many.kinds
+    few, more = (predict(s, Rung.AUTO, DEMAND, packed=True).host["kernels"] for s in (shape, many))
+    assert more * kernels(shape) == few * kernels(many)
+
+
+def test_what_has_too_many_sizes_of_matrices_is_not_packed(tmp_path):
+    shape = replace(read_shape(models.write_llama(tmp_path)), kinds=10_000)
+    assert not plan(shape, wide(2**33), DEMAND).rungs[0].packed
+    assert kernels(shape) < 100
 
 
 def test_packed_matrices_are_beside_a_sealed_copy(tmp_path):
