@@ -21,8 +21,10 @@ class Model:
     def __init__(self, model: torch.nn.Module, device: torch.device) -> None:
         self._model = model
         self.device = device
-        self._keeps_last = "logits_to_keep" in inspect.signature(model.forward).parameters
-        self._extra: dict[str, Any] = {"logits_to_keep": 1} if self._keeps_last else {}
+        # Of the last column alone; and nothing that only training needs, whatever the configuration says.
+        wanted = {"logits_to_keep": 1, "output_router_logits": False}
+        known = inspect.signature(model.forward).parameters
+        self._extra: dict[str, Any] = {name: wanted[name] for name in wanted if name in known}
 
     def forward(
         self,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -105,6 +106,25 @@ def test_a_batch_of_different_lengths_gives_what_each_gets_alone(loaded, heard, 
     done = run(model, heard, requests, limits=limits_for(rows=3))
     for at, prompt in enumerate(PROMPTS):
         assert done[at][0].text == plain(model, prompt, 5 + 13 * at), at
+
+
+def test_what_only_training_needs_of_a_router_is_not_asked_for():
+    """A configuration may ask for it, and the library then fails on padded rows."""
+    config = transformers.MixtralConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=32, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, num_local_experts=2,
+        output_router_logits=True,
+    )  # fmt: skip
+    model = Model(transformers.MixtralForCausalLM(config).eval(), torch.device("cpu"))
+    with torch.inference_mode():
+        batch = Batch(model, 1024)
+        staged = batch.prefill([[3, 4, 5], [6]], [None, None])
+        together = staged.advance(512)
+        for source in range(2):
+            batch.join(staged, source)
+        assert torch.isfinite(batch.step([7, 8])).all()
+        alone = Batch(model, 1024).prefill([[6]], [None]).advance(512)
+    assert (together[1] - alone[0]).abs().max() < 1e-5
 
 
 @pytest.mark.skipif(not read_machine().packs, reason="packed on processors with AVX-512 alone")
