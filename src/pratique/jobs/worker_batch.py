@@ -5,7 +5,7 @@ one copy of one row's keys and values. Logits that come out are float32, one row
 """
 
 import inspect
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -13,6 +13,9 @@ from pratique.jobs.worker_buffers import copied
 from pratique.jobs.worker_cache import COMPACT_COLUMNS, SlotCache
 from pratique.jobs.worker_memory import is_out_of_memory
 from pratique.jobs.worker_prefix import LEAST_TOKENS, Found, Prefixes
+
+_STATES: Final = ("past_key_values", "cache_params", "state")
+"""What families call that which they keep of a sequence (Mamba the second, RWKV the third)."""
 
 
 class Model:
@@ -25,6 +28,7 @@ class Model:
         wanted = {"logits_to_keep": 1, "output_router_logits": False}
         known = inspect.signature(model.forward).parameters
         self._extra: dict[str, Any] = {name: wanted[name] for name in wanted if name in known}
+        self._state = next((name for name in _STATES if name in known), _STATES[0])
 
     def forward(
         self,
@@ -38,11 +42,11 @@ class Model:
             input_ids=ids,
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
+            **{self._state: cache},
             **self._extra,
         )
-        return out.logits[:, -1].float(), out.past_key_values
+        return out.logits[:, -1].float(), getattr(out, self._state)
 
 
 class Prefill:

@@ -479,3 +479,33 @@ def test_prompts_are_computed_together_where_that_wastes_little(loaded, heard):
     assert together(100, 100, 100)
     assert not together(20, 100)
     assert not together(200, 200, 200)  # more than a turn's work
+
+
+@pytest.mark.parametrize("family", ["Mamba", "Mamba2", "FalconMamba", "Rwkv"])
+def test_families_that_call_their_state_otherwise_go_on_from_it(family):
+    import transformers
+
+    sizes: dict[str, Any] = {"vocab_size": 100, "hidden_size": 64, "num_hidden_layers": 2}
+    if family == "Mamba2":
+        sizes |= {"num_heads": 8, "head_dim": 16, "n_groups": 1}
+    torch.manual_seed(3)
+    config = getattr(transformers, f"{family}Config")(**sizes)
+    net = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    prompts = [[5, 6, 7, 8], [9, 8]]
+    lanes = Solo(Model(net, torch.device("cpu")))
+    with torch.inference_mode():
+        staged = lanes.prefill(prompts, [None, None])
+        newest = staged.advance(512).argmax(dim=-1).tolist()
+        found = [[token] for token in newest]
+        for source in range(2):
+            lanes.join(staged, source)
+        for _ in range(5):
+            newest = lanes.step(newest).argmax(dim=-1).tolist()
+            for row, token in enumerate(newest):
+                found[row].append(token)
+        for prompt, tokens in zip(prompts, found, strict=True):
+            whole = list(prompt)  # computed anew for each token: no state at all
+            for _ in range(6):
+                logits = net(input_ids=torch.tensor([whole]), use_cache=False).logits
+                whole.append(int(logits[0, -1].argmax()))
+            assert tokens == whole[len(prompt) :]
