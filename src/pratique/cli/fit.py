@@ -114,6 +114,7 @@ def _print(context: Context, planned: "LoadPlan") -> None:
             "cache",
             "activations",
             "logits",
+            "grammars",
             "unpacked",
             "kernels",
             "loading",

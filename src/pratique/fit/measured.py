@@ -13,7 +13,7 @@ from typing import Final
 
 from pratique.core.calibration import Measurement
 from pratique.core.rungs import Rung
-from pratique.fit.memory import Demand, predict
+from pratique.fit.memory import Demand, grammar_bytes, predict
 from pratique.fit.shape import ModelShape
 
 MOST_TIMES: Final = 4
@@ -72,17 +72,27 @@ def _missed(shape: ModelShape, known: Known) -> int:
         return known.measured.peak - total
     # Another machine's libraries say nothing of this one's: only the model's part is compared. What a
     # process holds before it loads is less than they come to once they run, which `base` counts.
-    return (known.measured.peak - max(known.measured.base, base)) - (total - base)
+    # Nothing was held to a grammar there: what those may come to excuses nothing that was missed.
+    own = total - base - _grammars(shape, known.measured)
+    return known.measured.peak - max(known.measured.base, base) - own
 
 
 def _predicted(shape: ModelShape, measured: Measurement) -> tuple[int, int]:
-    demand = Demand(
+    demand = _demand(measured)
+    found = predict(
+        shape, measured.rung, demand, sealed_copy=measured.sealed_copy, packed=measured.packed
+    )
+    return found.host_total, found.host["base"]
+
+
+def _demand(measured: Measurement) -> Demand:
+    return Demand(
         context=measured.context,
         rows=measured.rows,
         kv_tokens=measured.kv_tokens,
         prefill=measured.prefill,
     )
-    found = predict(
-        shape, measured.rung, demand, sealed_copy=measured.sealed_copy, packed=measured.packed
-    )
-    return found.host_total, found.host["base"]
+
+
+def _grammars(shape: ModelShape, measured: Measurement) -> int:
+    return grammar_bytes(shape, _demand(measured))

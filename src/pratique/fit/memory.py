@@ -7,6 +7,7 @@ A prediction is a sum of parts, each an upper bound of what the worker does:
 - the cache: cells for all sequences, one prompt on its way in, one layer's copy while growing;
 - what one layer makes while it runs: activations, expanded latents, masks, repeated heads;
 - logits of all rows, in the model's dtype, in float32 and as the sampler's weights;
+- grammars that hold answers to a client's schemas, and the vocabulary as they walk it, on the host;
 - in half precision and with packed matrices, the kernels that the library keeps for each shape it met.
 - with packed matrices (jobs.worker_packed), what fills them up to whole blocks, and the head once more
   if it is the embedding too.
@@ -54,6 +55,16 @@ _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 _WIDENED: Final = 2**22
 """Elements of keys that are widened at once by all threads; as many of values (jobs.worker_attention)."""
+GRAMMAR: Final = 32 * MIB
+"""What the largest grammar of a client may come to; one is compiled at a time (jobs.worker_schema_cost)."""
+GRAMMAR_SHARE: Final = MIB
+"""What grammars may come to beside it for each row: more than an ordinary one with its whole answer."""
+_TOKEN: Final = 130
+"""Bytes of a token in the vocabulary that grammars walk, most of them only while it is made."""
+_NODE: Final = 120
+"""Bytes of a node of its tree of bytes, in the whole tree and in those of what JSON's strings allow."""
+_KEPT: Final = 1.1
+"""What the allocator keeps of grammars that are gone, in pieces that others do not fit into."""
 _CELLS: Final = 2048
 """Cells of several sequences that are widened together at most, like one that is longer."""
 
@@ -109,9 +120,10 @@ def predict(
     }
     if rung.variant or rung in {Rung.INT8, Rung.NF4}:
         running["unpacked"] = 2 * shape.largest  # one matrix at a time becomes ordinary again
+    grammars = {"grammars": size} if (size := grammar_bytes(shape, demand)) else {}
     if on_gpu:
         device = {"base": BASE_GPU, "weights": weights, **running}
-        host = {"base": BASE_HOST, "staging": 2 * source.largest}
+        host = {"base": BASE_HOST, "staging": 2 * source.largest, **grammars}
         if sealed_copy:
             host["copy"] = max(source.total, source.files)
         return Prediction(device, host)
@@ -123,6 +135,7 @@ def predict(
         weights += shape.shared + shape.padding
     if kernel := _kernel(shape, rung, demand, packed=packed):
         running["kernels"] = kernels(shape) * kernel
+    running |= grammars
     base = BASE_CPU + (_QUANTISER if "unpacked" in running else 0)
     parts = {"base": base, "weights": weights, **running}
     extra = _load_extra(shape, source, rung) + (shape.largest if packed else 0)
@@ -169,6 +182,19 @@ def cache_bytes(shape: ModelShape, demand: Demand) -> int:
     per_layer = shape.cached * shape.width
     outgrown = 2 * shape.layers * min(MAPPED, pool * per_layer // 4)
     return int(((pool + prompt) * shape.layers + pool) * per_layer * _ALLOCATOR) + outgrown
+
+
+def grammar_room(rows: int) -> int:
+    """Bytes that all grammars of a worker may come to together: those who want more wait."""
+    return GRAMMAR + rows * GRAMMAR_SHARE
+
+
+def grammar_bytes(shape: ModelShape, demand: Demand) -> int:
+    """Bytes that answers of clients' schemas come to at most, once one was asked for."""
+    if not shape.generates or not shape.tree:
+        return 0
+    walked = _TOKEN * shape.vocabulary + _NODE * shape.tree
+    return walked + int(grammar_room(demand.rows) * _KEPT)
 
 
 def _weights(shape: ModelShape, source: ModelShape, rung: Rung, *, resident: int | None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from pratique.errors import FormatError, UnreadableInput
+from pratique.fit.vocabulary import tree_nodes
 from pratique.formats import json_strict
 from pratique.formats.safetensors import (
     LENGTH_BYTES,
@@ -38,7 +39,8 @@ class ModelShape:
     makes of them while it runs (latent attention). `experts` is the part of `weights` in separate
     expert tensors, which are stacked while loading. `total` is the size of all files of the folder.
     `shared` is the size of an embedding that is the output head as well, else 0. `padding` is what matrices
-    would come to more if they were packed. `kinds` are the sizes of matrices that there are.
+    would come to more if they were packed. `kinds` are the sizes of matrices that there are. `tree` are the
+    nodes of the vocabulary as a tree of bytes, 0 for one that no grammar can hold.
     """
 
     architecture: str
@@ -65,6 +67,7 @@ class ModelShape:
     shared: int = 0
     padding: int = 0
     kinds: int = 0
+    tree: int = 0
     variants: dict[str, "ModelShape"] = field(default_factory=dict)
 
     @property
@@ -99,6 +102,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
     architecture = str(names[0]) if isinstance(names, list) and names else "unknown"
     linear = [t for t in tensors if len(t.shape) == 2 and not _kept(t.name)]
     generates = _generates(architecture, model_dir)
+    vocabulary = max(numbers.get("vocab_size"), _embedding_rows(tensors))
     return ModelShape(
         architecture=architecture,
         weights=sum(_loaded_size(t, dtype) for t in tensors),
@@ -118,7 +122,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         head_size=numbers.head_size,
         cached=numbers.cached,
         expanded=numbers.expanded,
-        vocabulary=max(numbers.get("vocab_size"), _embedding_rows(tensors)),
+        vocabulary=vocabulary,
         context=numbers.get("max_position_embeddings", "n_positions", "seq_length"),
         generates=generates,
         eager=bool(inner.get("attn_logit_softcapping")),
@@ -126,6 +130,7 @@ def read_shape(model_dir: Path, *, variants: dict[str, Path] | None = None) -> M
         shared=_shared(tensors, dtype, numbers.get("vocab_size")) if generates else 0,
         kinds=len({t.shape for t in linear}) + generates,
         padding=sum(_padding(t) for t in tensors if len(t.shape) == 2) * _DTYPE_BYTES[dtype],
+        tree=tree_nodes(model_dir, vocabulary) if generates else 0,
         variants={name: read_shape(path) for name, path in (variants or {}).items()},
     )
 

@@ -256,6 +256,7 @@ def desk_for(spec: LoadSpec, loaded: "LoadedModel", files: HeldFiles, talk: Chan
 def _engine(
     spec: LoadSpec, loaded: "LoadedModel", prompts: "Prompts", files: HeldFiles, talk: Channel
 ) -> "tuple[Engine, Grammars]":
+    from pratique.fit.memory import grammar_room
     from pratique.jobs.worker_batch import Batch, Model, Solo
     from pratique.jobs.worker_engine import Engine
     from pratique.jobs.worker_grammar import Grammars
@@ -278,7 +279,8 @@ def _engine(
         rows=loaded.vocabulary,
         ends=ends,
         form=prompts.tool_form,
-        most=spec.limits.rows + 4,
+        room=grammar_room(spec.limits.rows),
+        context=spec.limits.context,
     )
     return engine, grammars
 

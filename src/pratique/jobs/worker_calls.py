@@ -104,6 +104,13 @@ class Calls:
         return json.dumps({"grammars": [whole, *arguments, *(grammars or [])]})
 
 
+def parameters_of(
+    tools: tuple[dict[str, Any], ...], names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return the parameters of the tools called `names`, checked. Raises SchemaRefused."""
+    return [_parameters(f) for f in map(_function, tools) if f.get("name") in names]
+
+
 def may_look_like_a_call(schema: object) -> bool:
     """Whether JSON of `schema` may be an object with a `name` and arguments, or a list (of them).
 
@@ -135,9 +142,13 @@ def _quoted(*texts: str) -> str:
 
 
 def _arguments(function: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_parameters(function), "x-guidance": JSON_OPTIONS}
+
+
+def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool's parameters as the schema of an object, which arguments always are."""
     parameters = dict(function.get("parameters") or {})
     if parameters.setdefault("type", "object") != "object":
         raise SchemaRefused(Fault.BAD_SCHEMA)
     check_schema(parameters)
-    return {**parameters, "x-guidance": JSON_OPTIONS}
+    return parameters

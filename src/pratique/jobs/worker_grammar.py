@@ -1,12 +1,11 @@
 """Answers held to a grammar: JSON of a client's schema, or calls of the tools it offers.
 
-A schema is checked and bounded first (worker_schema), then compiled with limits on the library's own
-work; the grammar's mask is looked at once, so that one that can never begin is refused at the start.
+A schema is checked and bounded first (worker_schema), and takes its part of the memory that grammars may
+come to (worker_schema_cost, worker_room). Then it is compiled with limits on the library's own work; the
+grammar's mask is looked at once, so that one that can never begin is refused at the start.
 The library's words, which quote the schema, go nowhere: what is wrong becomes a fault.
 """
 
-import threading
-import weakref
 from typing import Any, Final
 
 import llguidance
@@ -14,22 +13,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pratique.core.wire import Fault, Generate, ToolForm
-from pratique.jobs.worker_calls import JSON_OPTIONS, Calls, may_look_like_a_call
+from pratique.fit.memory import GRAMMAR, GRAMMAR_SHARE
+from pratique.jobs.worker_calls import (
+    JSON_OPTIONS,
+    Calls,
+    may_look_like_a_call,
+    parameters_of,
+)
+from pratique.jobs.worker_room import Room
 from pratique.jobs.worker_schema import SchemaRefused, check_schema
+from pratique.jobs.worker_schema_cost import FEWEST_STATES, Cost, cost_of
 from pratique.jobs.worker_vocabulary import Vocabulary
 
 # How the library begins when its limits are reached; its other words are about the schema.
 _TOO_LARGE: Final = ("grammar size", "initial lexer configuration")
 
 
-def _limits() -> llguidance.LLParserLimits:
+def _limits(states: int) -> llguidance.LLParserLimits:
     """The most work for one grammar: some 10 ms to start and 7 ms a token, at the library's own rates."""
     return llguidance.LLParserLimits(
         max_items_in_row=10_000,
         initial_lexer_fuel=500_000,
         step_lexer_fuel=100_000,
         step_max_items=50_000,
-        max_lexer_states=10_000,
+        max_lexer_states=states,
         max_grammar_size=100_000,
         precompute_large_lexemes=False,
         verbose_errors=False,
@@ -68,7 +75,10 @@ class GrammarMask:
 
 
 class Grammars:
-    """Makes masks for one model. Bounds how many grammars there are at a time."""
+    """Makes masks for one model. All of them together stay within `room` bytes.
+
+    `context` is the longest answer, in tokens.
+    """
 
     def __init__(
         self,
@@ -77,32 +87,49 @@ class Grammars:
         rows: int,
         ends: frozenset[int],
         form: ToolForm,
-        most: int,
+        room: int,
+        context: int,
     ) -> None:
         self._tokenizer = tokenizer
         self._rows = rows
         self._ends = ends
         self._form = form
-        self._free = threading.Semaphore(most)
+        self._room = Room(room)
+        self._context = context
         self._vocabulary: Vocabulary | None = None
         self._hopeless = False
 
     def masks(self, request: Generate) -> tuple[GrammarMask, ...]:
-        """Return a mask for each choice of `request`. Waits while too many grammars are in use.
+        """Return a mask for each choice of `request`. Waits while others have the memory it may need.
 
-        Raises SchemaRefused. The place is free again when the last mask is forgotten.
+        Raises SchemaRefused. The memory is free again when the last mask is forgotten.
         """
         vocabulary = self._known(request)
-        self._free.acquire()
+        part, states = self._part(request)
+        self._room.take(part)
         try:
-            matcher = self._matcher(request, vocabulary)
+            matcher = self._matcher(request, vocabulary, _limits(states))
             held = tuple(self._ends) if request.ignore_eos else ()
             masks = tuple(GrammarMask(matcher.deep_copy(), held) for _ in range(request.n))
         except BaseException:
-            self._free.release()
+            self._room.give(part)
             raise
-        _when_all_are_gone(masks, self._free)
+        self._room.give_after(masks, part)
         return masks
+
+    def _part(self, request: Generate) -> tuple[int, int]:
+        """Return the bytes that `request` may come to, and the lexer states within them.
+
+        Raises SchemaRefused where so much is never free.
+        """
+        cost = _cost(request)
+        most = min(GRAMMAR + request.n * GRAMMAR_SHARE, self._room.size)
+        answer = min(request.max_tokens or self._context, self._context)
+        fixed = cost.compiled + request.n * answer * cost.token
+        states = min(cost.states, (most - fixed) // (request.n * cost.state))
+        if states < FEWEST_STATES:
+            raise SchemaRefused(Fault.SCHEMA_TOO_BIG, of_tools=request.schema_ is None)
+        return fixed + request.n * states * cost.state, states
 
     def _known(self, request: Generate) -> Vocabulary:
         """The vocabulary, worked out when it is first needed."""
@@ -115,19 +142,21 @@ class Grammars:
             raise SchemaRefused(Fault.SCHEMA_UNSUPPORTED_HERE, of_tools=request.schema_ is None)
         return self._vocabulary
 
-    def _matcher(self, request: Generate, vocabulary: Vocabulary) -> llguidance.LLMatcher:
+    def _matcher(
+        self, request: Generate, vocabulary: Vocabulary, limits: llguidance.LLParserLimits
+    ) -> llguidance.LLMatcher:
         """Compile what holds `request`. A refusal says which of schema and tools is at fault.
 
         A schema that tools stand beside is compiled by itself first: what is wrong with it is wrong
         even where the answer must be a call.
         """
         if request.schema_ is not None:
-            alone = self._compiled(_of_schema(request.schema_), vocabulary)
+            alone = self._compiled(_of_schema(request.schema_), vocabulary, limits)
             if not request.must_call and not request.may_call:
                 return alone
             self._distinct(request)
         try:
-            return self._compiled(self._of_tools(request, vocabulary), vocabulary)
+            return self._compiled(self._of_tools(request, vocabulary), vocabulary, limits)
         except SchemaRefused as refused:
             refused.of_tools = True
             raise
@@ -151,8 +180,10 @@ class Grammars:
         return calls.or_text() if request.schema_ is None else calls.or_json(request.schema_)
 
     @staticmethod
-    def _compiled(grammar: str, vocabulary: Vocabulary) -> llguidance.LLMatcher:
-        matcher = llguidance.LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=_limits())
+    def _compiled(
+        grammar: str, vocabulary: Vocabulary, limits: llguidance.LLParserLimits
+    ) -> llguidance.LLMatcher:
+        matcher = llguidance.LLMatcher(vocabulary.tokenizer, grammar, log_level=0, limits=limits)
         if matcher.is_error() or matcher.get_grammar_warnings():
             large = matcher.get_error().startswith(_TOO_LARGE)
             raise SchemaRefused(Fault.SCHEMA_TOO_BIG if large else Fault.BAD_SCHEMA)
@@ -164,16 +195,17 @@ class Grammars:
         return matcher
 
 
-def _when_all_are_gone(masks: tuple[GrammarMask, ...], free: threading.Semaphore) -> None:
-    left = [len(masks)]
-
-    def one_less() -> None:
-        left[0] -= 1
-        if not left[0]:
-            free.release()
-
-    for mask in masks:
-        weakref.finalize(mask, one_less).atexit = False
+def _cost(request: Generate) -> Cost:
+    """What a grammar of `request` may come to. Raises SchemaRefused of a schema that has no bounds."""
+    schemas = [] if request.schema_ is None else [request.schema_]
+    for schema in schemas:
+        check_schema(schema)
+    try:
+        schemas += parameters_of(request.tools, request.must_call or request.may_call)
+    except SchemaRefused as refused:
+        refused.of_tools = True
+        raise
+    return cost_of(schemas)
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

@@ -24,6 +24,7 @@ _VALUES: Final = 2_000
 _PATTERN: Final = 512
 _PATTERNS: Final = 8_192
 _MULTIPLE: Final = 10_000
+_MULTIPLES: Final = 1_000_000
 _DRAFTS: Final = ("draft-06", "draft-07", "2019-09", "2020-12")
 
 # Words about people, not values. `discriminator` (OpenAPI) adds nothing to the `oneOf` it stands by.
@@ -88,6 +89,7 @@ class _Walk:
     refs: list[str] = field(default_factory=list)
     values: int = 0
     patterns: int = 0
+    units: int = 1
     expensive: str = ""
     merges: bool = False
 
@@ -104,7 +106,7 @@ class _Walk:
             self._known(keyword, value[keyword], root=not pointer)
         self._values(value)
         self._merging(value)
-        for inner, path in _inside(value):
+        for inner, path in inside(value):
             self.schema(inner, f"{pointer}/{path}", depth + 1)
 
     def end(self) -> None:
@@ -148,7 +150,14 @@ class _Walk:
         least = value.get("minProperties", 0)
         if isinstance(least, int) and least > max(1, len(set(map(str, required)))):
             raise _unsupported("minProperties")
-        if "multipleOf" in value and not _small_multiple(value["multipleOf"]):
+        if "multipleOf" in value:
+            self._multiple(value["multipleOf"])
+
+    def _multiple(self, value: object) -> None:
+        """Count the states of remainders: those of several are in step only after all of them."""
+        unit = _unit(value)
+        self.units = math.lcm(self.units, unit)
+        if not 0 < unit <= _MULTIPLE or self.units > _MULTIPLES:
             raise _unsupported("multipleOf")
 
     def _merging(self, value: dict[str, Any]) -> None:
@@ -161,7 +170,7 @@ class _Walk:
             self.merges = True
 
 
-def _inside(value: dict[str, Any]) -> list[tuple[object, str]]:
+def inside(value: dict[str, Any]) -> list[tuple[object, str]]:
     """Return the schemas in a schema, each with its pointer from here."""
     found: list[tuple[object, str]] = []
     for keyword in _MAPS:
@@ -184,9 +193,10 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _small_multiple(value: object) -> bool:
-    """Whether the compiler's remainder automaton, a state per unit, stays small."""
+def _unit(value: object) -> int:
+    """Return a multiple's digits as a number: the compiler's automaton has a state per unit. 0: none."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return False
-    digits = Decimal(str(value)).normalize().as_tuple().digits
-    return value > 0 and int("".join(map(str, digits))) <= _MULTIPLE
+        return 0
+    if value <= 0:
+        return 0
+    return int("".join(map(str, Decimal(str(value)).normalize().as_tuple().digits)))

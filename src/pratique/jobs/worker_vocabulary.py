@@ -11,11 +11,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import llguidance
+import numpy as np
 
 from pratique.jobs.worker_bytes import by_letters, by_number
 
 _ASCII: Final = frozenset(bytes([code]) for code in range(0x20, 0x7F))
 _FORCED_CHARS: Final = 128
+_ASKED: Final = 4096
+"""Tokens that the decoder is asked for at a time."""
 _SPACE: Final = "\N{LOWER ONE EIGHTH BLOCK}"
 
 
@@ -24,7 +27,10 @@ class NotByText(Exception):
 
 
 class Vocabulary:
-    """Tokens as bytes, for one model. Raises NotByText where that cannot be."""
+    """Tokens as bytes, for one model. Raises NotByText where that cannot be.
+
+    Made once and kept as long as the process: the library's tokenizer and this refer to each other.
+    """
 
     def __init__(self, tokenizer: Any, *, rows: int, ends: frozenset[int]) -> None:  # noqa: ANN401 - transformers
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -37,43 +43,56 @@ class Vocabulary:
             for number, token in backend.get_added_tokens_decoder().items()
             if token.special and number < rows and number not in ends
         }
-        texts = _texts(backend, rows)
-        for number in (*self.specials.values(), *ends):
-            texts.pop(number, None)
-        _drop_what_decodes_otherwise(backend, texts)
-        if not set(texts.values()) >= _ASCII:
-            raise NotByText
         # One id beyond them all ends an answer too: without an end token a grammar can still be complete.
-        size = max([rows, *(number + 1 for number in ends)]) + 1
-        self._tokens = [texts.get(number, b"") for number in range(size)]
+        tokens = _texts(backend, rows)
+        tokens += [b""] * (max([rows, *(number + 1 for number in ends)]) + 1 - rows)
+        for number in (*self.specials.values(), *ends):
+            tokens[number] = b""
+        _drop_what_decodes_otherwise(backend, tokens)
+        if not set(tokens) >= _ASCII:
+            raise NotByText
         for number in self.specials.values():
-            self._tokens[number] = b"\xff[%d]" % number  # llguidance's mark: matched by id alone
+            tokens[number] = b"\xff[%d]" % number  # llguidance's mark: matched by id alone
         for number in ends:
-            self._tokens[number] = b""
+            tokens[number] = b""
         self._backend = backend
-        self._finals = [*sorted(ends), size - 1]
-        self._greedy = self._made(lambda _: [])
-        self.tokenizer = self._made(self._forced)
+        # An object for each token would take three times as much.
+        self._texts = b"".join(tokens)
+        lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
+        self._starts = np.concatenate(([0], np.cumsum(lengths)))
+        self.tokenizer: llguidance.LLTokenizer | None = None
+        self.tokenizer = self._made(tokens)
 
-    def _made(self, cut: Callable[[bytes], list[int]]) -> llguidance.LLTokenizer:
-        source = llguidance.TokenizerWrapper(_Source(self._tokens, self._finals[0], cut))
-        return llguidance.LLTokenizer(
-            source,
-            n_vocab=len(self._tokens),
-            eos_token=self._finals,
+    def _made(self, tokens: list[bytes]) -> llguidance.LLTokenizer:
+        finals = [*sorted(self.ends), len(tokens) - 1]
+        source = _Source(tokens, finals[0], self._forced)
+        wrapper = llguidance.TokenizerWrapper(source)
+        made = llguidance.LLTokenizer(
+            wrapper,
+            n_vocab=len(tokens),
+            eos_token=finals,
             slices=llguidance.LLTokenizer.json_slices(),
         )
+        wrapper.tokens = source.tokens = []  # the library has copied them, and keeps the wrapper
+        return made
 
     def _forced(self, data: bytes) -> list[int]:
         """Cut text that a grammar forces into tokens: as the model was taught, if that is exact.
 
         The library calls this within a step, with all that is forced: a piece of it will do.
         """
+        if self.tokenizer is None:  # it is being made: the library tries what it was given
+            return []
         text = data.decode("utf-8", "ignore")[:_FORCED_CHARS]
         ids = list(self._backend.encode(text, add_special_tokens=False).ids)
-        if b"".join(self._tokens[i] for i in ids if i < len(self._tokens)) != text.encode():
-            ids = self._greedy.greedy_tokenize(text)
+        if b"".join(map(self._text, ids)) != text.encode():
+            ids = self.tokenizer.greedy_tokenize(text)
         return ids
+
+    def _text(self, number: int) -> bytes:
+        if not 0 <= number < len(self._starts) - 1:
+            return b""
+        return self._texts[self._starts[number] : self._starts[number + 1]]
 
 
 class _Source:
@@ -92,45 +111,55 @@ class _Source:
         return self._cut(data)
 
 
-def _texts(backend: Any, rows: int) -> dict[int, bytes]:  # noqa: ANN401 - tokenizers
-    """Return the bytes of each token, as the decoder's kind says."""
-    decoder = json.loads(backend.to_str()).get("decoder") or {}
-    steps = decoder.get("decoders", [decoder])
-    kinds = {step.get("type") for step in steps}
+def _texts(backend: Any, rows: int) -> list[bytes]:  # noqa: ANN401 - tokenizers
+    """Return the bytes of each of `rows` tokens, as the decoder's kind says; none where it says nothing.
+
+    Token by token: the tokenizer as one text, or its whole map, would be many times as large.
+    """
+    state = json.loads(backend.decoder.__getstate__()) if backend.decoder is not None else {}
+    kinds = {step.get("type") for step in state.get("decoders", [state])}
+    bytes_of = _reader(kinds)
     added = {n: str(t.content).encode() for n, t in backend.get_added_tokens_decoder().items()}
-    bytes_of: Callable[[str], bytes | None]
-    if "ByteLevel" in kinds:
-        bytes_of = by_letters
-    elif kinds & {"Metaspace", "Replace"}:
-        by_byte = "ByteFallback" in kinds
-
-        def bytes_of(token: str) -> bytes | None:
-            found = by_number(token) if by_byte else None
-            return found or token.replace(_SPACE, " ").encode("utf-8", "replace")
-
-    else:
-        raise NotByText
-    found = {}
-    for token, number in backend.get_vocab(with_added_tokens=True).items():
-        data = added.get(number) or bytes_of(token)
-        if data and number < rows:
-            found[number] = data
+    found = []
+    for number in range(rows):
+        data = added.get(number)
+        if not data and (token := backend.id_to_token(number)) is not None:
+            data = bytes_of(token)
+        found.append(data or b"")
     return found
 
 
-def _drop_what_decodes_otherwise(backend: Any, texts: dict[int, bytes]) -> None:  # noqa: ANN401 - tokenizers
+def _reader(kinds: set[str | None]) -> Callable[[str], bytes | None]:
+    """Return what reads a token as it is written, by the kinds of its decoder's steps."""
+    if "ByteLevel" in kinds:
+        return by_letters
+    if not kinds & {"Metaspace", "Replace"}:
+        raise NotByText
+    by_byte = "ByteFallback" in kinds
+
+    def plain(token: str) -> bytes:
+        found = by_number(token) if by_byte else None
+        return found or token.replace(_SPACE, " ").encode("utf-8", "replace")
+
+    return plain
+
+
+def _drop_what_decodes_otherwise(backend: Any, tokens: list[bytes]) -> None:  # noqa: ANN401 - tokenizers
     """Ask the decoder for every token of whole characters, behind an anchor (first tokens differ)."""
-    anchor = next((number for number, data in texts.items() if data == b"a"), None)
+    anchor = next((number for number, data in enumerate(tokens) if data == b"a"), None)
     if anchor is None:
         raise NotByText
-    asked, wanted = [], []
-    for number, data in texts.items():
-        try:
-            wanted.append("a" + data.decode())
-        except UnicodeDecodeError:
-            continue
-        asked.append(number)
-    decoded = backend.decode_batch([[anchor, number] for number in asked])
-    for number, text, right in zip(asked, decoded, wanted, strict=True):
-        if text != right:
-            del texts[number]
+    for start in range(0, len(tokens), _ASKED):
+        asked, wanted = [], []
+        for number in range(start, min(start + _ASKED, len(tokens))):
+            try:
+                text = tokens[number].decode()
+            except UnicodeDecodeError:
+                continue
+            if text:
+                asked.append(number)
+                wanted.append("a" + text)
+        decoded = backend.decode_batch([[anchor, number] for number in asked])
+        for number, text, right in zip(asked, decoded, wanted, strict=True):
+            if text != right:
+                tokens[number] = b""

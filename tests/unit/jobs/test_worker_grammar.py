@@ -60,9 +60,14 @@ TOOLS: tuple[dict[str, Any], ...] = (
 )
 
 
-def grammars_for(loaded: Any, form: ToolForm = ToolForm.TAGGED, most: int = 99) -> Grammars:
+def grammars_for(loaded: Any, form: ToolForm = ToolForm.TAGGED, room: int = 2**30) -> Grammars:
     return Grammars(
-        loaded.tokenizer, rows=loaded.vocabulary, ends=frozenset({1}), form=form, most=most
+        loaded.tokenizer,
+        rows=loaded.vocabulary,
+        ends=frozenset({1}),
+        form=form,
+        room=room,
+        context=256,
     )
 
 
@@ -199,7 +204,7 @@ def test_rows_beyond_the_tokenizer_are_never_chosen(loaded):
     model = loaded("llama")[0]
     grammars = Grammars(
         model.tokenizer, rows=model.vocabulary + 64, ends=frozenset({1, 430}),
-        form=ToolForm.NONE, most=2,
+        form=ToolForm.NONE, room=2**30, context=64,
     )  # fmt: skip
     mask = grammars.masks(asked(1, schema={}))[0]
     assert len(mask.allowed(model.vocabulary + 64)) == model.vocabulary + 64
@@ -211,7 +216,7 @@ def test_rows_beyond_the_tokenizer_are_never_chosen(loaded):
 def test_a_model_without_an_end_token_completes_too(loaded, ends):
     model = loaded("llama")[0]
     grammars = Grammars(
-        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, most=2
+        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, room=2**30, context=64
     )
     (mask,) = grammars.masks(asked(1, schema={"const": "ab"}))
     ids = []
@@ -296,7 +301,7 @@ def test_where_nothing_is_allowed_an_end_token_does_not_make_an_answer(
 def test_an_end_token_ends_nothing_that_is_not_complete(loaded, ends):
     model = loaded("llama")[0]
     grammars = Grammars(
-        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, most=2
+        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, room=2**30, context=64
     )
     for token in ends:
         (mask,) = grammars.masks(asked(1))
@@ -334,7 +339,7 @@ def test_a_broken_model_gives_no_answer_rather_than_a_wrong_one(loaded, heard):
 
 def test_the_place_of_a_grammar_is_free_again_when_its_request_is_gone(loaded, heard):
     model = loaded("llama")[0]
-    grammars = grammars_for(model, most=1)
+    grammars = grammars_for(model, room=8 * 2**20)
     engine, prompts, limits = engine_for(model, heard)
     for number in range(1, 4):  # each would wait for ever for the one before it
         job = admit(asked(number, n=2), prompts, limits, grammars.masks)
@@ -429,7 +434,7 @@ def test_what_opens_a_call_cannot_end_an_answer_too(mistral):
     number = mistral.tokenizer.convert_tokens_to_ids("[TOOL_CALLS]")
     grammars = Grammars(
         mistral.tokenizer, rows=mistral.vocabulary, ends=frozenset({1, number}),
-        form=ToolForm.LISTED, most=9,
+        form=ToolForm.LISTED, room=2**30, context=64,
     )  # fmt: skip
     with pytest.raises(SchemaRefused) as caught:
         grammars.masks(call_of())
@@ -720,7 +725,7 @@ def test_a_model_of_such_a_tokenizer_says_so_each_time(tmp_path, kind):
 
     rows = model_tokenizers.write_tokenizer(tmp_path, kind)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    grammars = Grammars(tokenizer, rows=rows, ends=frozenset({1}), form=ToolForm.TAGGED, most=1)
+    grammars = Grammars(tokenizer, rows=rows, ends=frozenset({1}), form=ToolForm.TAGGED, room=2**30, context=64)
     for request in (asked(1), asked(2), call_of(3)):
         with pytest.raises(SchemaRefused) as caught:
             grammars.masks(request)
@@ -831,7 +836,7 @@ def held(request, tmp_path_factory) -> tuple[Any, Grammars]:
     rows = model_tokenizers.write_tokenizer(directory, request.param)
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     return tokenizer, Grammars(
-        tokenizer, rows=rows + 8, ends=frozenset({1}), form=ToolForm.NONE, most=2
+        tokenizer, rows=rows + 8, ends=frozenset({1}), form=ToolForm.NONE, room=2**30, context=64
     )
 
 
