@@ -3,11 +3,14 @@
     python benchmarks/fit.py [--scale N] [--held-out] [NAME …]
 
 Each model is written with random weights, served by the real worker process, and driven to what the
-prediction is for: the whole cache filled, the widest prompt, all rows at once. The measured figure is
-the process's highest resident size. A ratio below 1.00 is a broken promise, above 1.25 a wasted machine.
+prediction is for: the whole cache filled, the widest prompt, all rows at once; and once more with all rows
+held to schemas, one of them among the worst that are let through. The measured figure is the process's
+highest resident size. A ratio below 1.00 is a broken promise, above 1.25 a wasted machine.
 """
 
 import argparse
+import itertools
+import json
 import os
 import shutil
 import socket
@@ -28,10 +31,12 @@ from pratique.core.rungs import Rung  # noqa: E402
 from pratique.core.wire import (  # noqa: E402
     Beat,
     Embed,
+    Fault,
     Frames,
     Generate,
     Load,
     Loaded,
+    Sampling,
     Stop,
     encode,
     parse_from_worker,
@@ -39,6 +44,7 @@ from pratique.core.wire import (  # noqa: E402
 from pratique.fit import Demand, predict, read_machine, read_shape  # noqa: E402
 from pratique.serve.launch import worker_environment  # noqa: E402
 from tests.support import models  # noqa: E402
+from tests.support.schemas import ORDINARY, WORST  # noqa: E402
 from tests.support.serving import files_of  # noqa: E402
 
 CONTEXT, ROWS = 512, 6
@@ -151,6 +157,34 @@ def drive(worker: Worker, *, embeds: bool, context: int = CONTEXT, rows: int = R
         assert isinstance(next(worker.messages), Beat)
 
 
+def drive_structured(
+    worker: Worker, directory: Path, *, context: int = CONTEXT, rows: int = ROWS
+) -> None:
+    """Hold all rows to schemas at once; the strings and lists of their answers do not end."""
+    vocab = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
+    ending = itertools.islice((n for t, n in vocab.items() if set(t) & set('"]')), 300)
+    sampling = Sampling(temperature=1, seed=1, logit_bias=dict.fromkeys(ending, -100.0))
+    for at in range(rows):
+        schema = ORDINARY if at else WORST["many strings"]
+        worker.send(
+            Generate(
+                id=10_000 + at,
+                tokens=(5,) * 8,
+                max_tokens=context - 16,
+                scope=1,
+                schema=schema,
+                sampling=sampling,
+            )
+        )
+    left = rows
+    for message in worker.messages:
+        left -= message.op in {"done", "failed"}  # one may come to its limits: that is what they are for
+        if message.op == "failed" and message.fault is not Fault.SCHEMA_TOO_BIG:
+            raise SystemExit(f"the worker refused: {message}")
+        if not left:
+            return
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--scale", type=int, default=1, help="multiply the width")
@@ -203,6 +237,8 @@ def measure(folder: Path, architecture: Any, dtype: Any, scale: int, *, packed: 
     packed &= shape.packs
     worker = Worker(directory, limits, packed=packed)
     drive(worker, embeds=architecture == "bert")
+    if architecture != "bert":
+        drive_structured(worker, directory)
     shutil.rmtree(directory)
     return report(architecture, dtype, shape, demand, worker, packed=packed)
 
@@ -215,6 +251,8 @@ def measure_case(folder: Path, case: Case, *, packed: bool) -> float:
     packed &= shape.packs
     worker = Worker(directory, limits, packed=packed)
     drive(worker, embeds=case.embeds, context=case.context, rows=case.rows)
+    if not case.embeds and shape.tree:
+        drive_structured(worker, directory, context=case.context, rows=case.rows)
     shutil.rmtree(directory)
     return report(case.name, case.dtype, shape, demand, worker, packed=packed)
 
@@ -242,8 +280,6 @@ def report(
 
 def _more_experts(directory: Path, dtype: Any, sizes: models.Sizes) -> None:
     """Write the DeepSeek-style model again with experts of a size that is felt."""
-    import json
-
     import numpy as np
 
     path = directory / "config.json"

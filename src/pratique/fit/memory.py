@@ -57,7 +57,7 @@ _WIDENED: Final = 2**22
 """Elements of keys that are widened at once by all threads; as many of values (jobs.worker_attention)."""
 GRAMMAR: Final = 32 * MIB
 """What the largest grammar of a client may come to; one is compiled at a time (jobs.worker_schema_cost)."""
-GRAMMAR_SHARE: Final = MIB
+GRAMMAR_SHARE: Final = 2 * MIB
 """What grammars may come to beside it for each row: more than an ordinary one with its whole answer."""
 _TOKEN: Final = 130
 """Bytes of a token in the vocabulary that grammars walk, most of them only while it is made."""

@@ -122,9 +122,9 @@ class Grammars:
 
         Raises SchemaRefused where so much is never free.
         """
-        cost = _cost(request)
-        most = min(GRAMMAR + request.n * GRAMMAR_SHARE, self._room.size)
         answer = min(request.max_tokens or self._context, self._context)
+        cost = _cost(request, answer)
+        most = min(GRAMMAR + request.n * GRAMMAR_SHARE, self._room.size)
         fixed = cost.compiled + request.n * answer * cost.token
         states = min(cost.states, (most - fixed) // (request.n * cost.state))
         if states < FEWEST_STATES:
@@ -195,7 +195,7 @@ class Grammars:
         return matcher
 
 
-def _cost(request: Generate) -> Cost:
+def _cost(request: Generate, answer: int) -> Cost:
     """What a grammar of `request` may come to. Raises SchemaRefused of a schema that has no bounds."""
     schemas = [] if request.schema_ is None else [request.schema_]
     for schema in schemas:
@@ -205,7 +205,7 @@ def _cost(request: Generate) -> Cost:
     except SchemaRefused as refused:
         refused.of_tools = True
         raise
-    return cost_of(schemas)
+    return cost_of(schemas, answer=answer)
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

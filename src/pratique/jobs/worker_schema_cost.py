@@ -19,13 +19,14 @@ MOST_STATES: Final = 10_000
 FEWEST_STATES: Final = 500
 _PER_SCHEMA: Final = 10_000
 _PER_BYTE: Final = 24
-_PER_STATE: Final = 1_200
-_PER_STRING: Final = 250
+_PER_STATE: Final = 1_500
+_PER_STRING: Final = 450
 _PER_TOKEN: Final = 64
-_PER_OPTION: Final = 48
+_PER_OPTION: Final = 64
 """Bytes of a token of the answer for each way in which what was written may have been meant."""
-_PATTERN_WEIGHT: Final = 16
-_FORMAT_WEIGHT: Final = 2
+_PATTERN_WEIGHT: Final = 4
+_STATES_PER_TOKEN: Final = 32
+_DEEPEST: Final = 200
 _SCALARS: Final = frozenset(("string", "number", "integer", "boolean", "null"))
 _NUMBER: Final = re.compile(r"[0-9]{1,6}")
 
@@ -43,11 +44,15 @@ class Cost:
     token: int
 
 
-def cost_of(schemas: Sequence[dict[str, Any]]) -> Cost:
-    """Return what one grammar of all of `schemas` may come to. They were checked (worker_schema)."""
+def cost_of(schemas: Sequence[dict[str, Any]], *, answer: int) -> Cost:
+    """Return what one grammar of all of `schemas` may come to over `answer` tokens.
+
+    The schemas were checked (worker_schema).
+    """
     found = [_Tree(schema) for schema in schemas]
     text = sum(len(json.dumps(schema)) for schema in schemas)
-    needed = 2 * FEWEST_STATES + text // 4 + sum(map(_states, _nodes(found)))
+    counted = min(sum(map(_states, _nodes(found))), _STATES_PER_TOKEN * answer)
+    needed = 2 * FEWEST_STATES + text // 8 + counted
     return Cost(
         compiled=2**16 + _PER_SCHEMA * sum(len(tree.nodes) for tree in found) + _PER_BYTE * text,
         states=min(needed, MOST_STATES),
@@ -88,7 +93,8 @@ class _Tree:
         if not isinstance(value, dict):
             return 0
         key = id(value)
-        if key in self._open:  # it contains itself: anything may come to stand beside anything
+        if key in self._open or len(self._open) > _DEEPEST:
+            # It contains itself: anything may come to stand beside anything.
             return self._all
         if key not in self._known:
             self._open.add(key)
@@ -109,7 +115,7 @@ def _weight(value: dict[str, Any]) -> int:
     """How much one schema adds to a state where it may stand."""
     patterns = ("pattern" in value) + len(value.get("patternProperties", ()))
     lengths = "minLength" in value or "maxLength" in value or "multipleOf" in value
-    return patterns * _PATTERN_WEIGHT + ("format" in value) * _FORMAT_WEIGHT + lengths
+    return patterns * _PATTERN_WEIGHT + ("format" in value) + lengths
 
 
 def _states(value: dict[str, Any]) -> int:
@@ -120,7 +126,7 @@ def _states(value: dict[str, Any]) -> int:
     spelled = sum(
         16 * len(text) + 8 * sum(map(int, _NUMBER.findall(text))) for text in map(str, patterns)
     )
-    return 4 * counted + spelled + 256 * ("format" in value)
+    return 4 * counted + spelled + 64 * ("format" in value)
 
 
 def _options(value: dict[str, Any]) -> int:
