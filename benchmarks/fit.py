@@ -178,7 +178,10 @@ def drive_structured(
         )
     left = rows
     for message in worker.messages:
-        left -= message.op in {"done", "failed"}  # one may come to its limits: that is what they are for
+        left -= message.op in {
+            "done",
+            "failed",
+        }  # one may come to its limits: that is what they are for
         if message.op == "failed" and message.fault is not Fault.SCHEMA_TOO_BIG:
             raise SystemExit(f"the worker refused: {message}")
         if not left:

@@ -73,7 +73,7 @@ def _missed(shape: ModelShape, known: Known) -> int:
     # Another machine's libraries say nothing of this one's: only the model's part is compared. What a
     # process holds before it loads is less than they come to once they run, which `base` counts.
     # Nothing was held to a grammar there: what those may come to excuses nothing that was missed.
-    own = total - base - _grammars(shape, known.measured)
+    own = total - base - grammar_bytes(shape, _demand(known.measured))
     return known.measured.peak - max(known.measured.base, base) - own
 
 
@@ -92,7 +92,3 @@ def _demand(measured: Measurement) -> Demand:
         kv_tokens=measured.kv_tokens,
         prefill=measured.prefill,
     )
-
-
-def _grammars(shape: ModelShape, measured: Measurement) -> int:
-    return grammar_bytes(shape, _demand(measured))

@@ -29,8 +29,8 @@ def tree_nodes(model_dir: Path, rows: int) -> int:
         return 0
     texts = [piece.text for piece in found.pieces] + [token.content for token in found.added]
     if "ByteLevel" not in _kinds(found):
-        return _nodes([text.replace(_SPACE, " ").encode("utf-8", "replace") for text in texts])
-    return _nodes(texts)  # a letter is a byte
+        texts = [_as_bytes(text.replace(_SPACE, " ")) for text in texts]
+    return _nodes(texts)  # in byte-level ones a letter is a byte
 
 
 def _kinds(found: Vocabulary) -> set[str]:
@@ -41,10 +41,15 @@ def _kinds(found: Vocabulary) -> set[str]:
     return {str(s.get("type")) for s in steps if isinstance(s, dict)} if steps else set()
 
 
-def _nodes(texts: list[str] | list[bytes]) -> int:
+def _as_bytes(text: str) -> str:
+    """Return a text of which each letter is a byte of it in UTF-8."""
+    return text.encode("utf-8", "replace").decode("latin-1")
+
+
+def _nodes(texts: list[str]) -> int:
     """Count distinct beginnings: each text adds what it does not share with the one sorted before it."""
-    count, before = 0, texts[0][:0] if texts else b""
-    for text in sorted(set(texts)):  # type: ignore[type-var]  # all of one kind
+    count, before = 0, ""
+    for text in sorted(set(texts)):
         same = 0
         for one, other in zip(before, text, strict=False):
             if one != other:

@@ -60,8 +60,8 @@ class Vocabulary:
         self._texts = b"".join(tokens)
         lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
         self._starts = np.concatenate(([0], np.cumsum(lengths)))
-        self.tokenizer: llguidance.LLTokenizer | None = None
-        self.tokenizer = self._made(tokens)
+        self._ready: llguidance.LLTokenizer | None = None
+        self.tokenizer = self._ready = self._made(tokens)
 
     def _made(self, tokens: list[bytes]) -> llguidance.LLTokenizer:
         finals = [*sorted(self.ends), len(tokens) - 1]
@@ -81,12 +81,12 @@ class Vocabulary:
 
         The library calls this within a step, with all that is forced: a piece of it will do.
         """
-        if self.tokenizer is None:  # it is being made: the library tries what it was given
+        if self._ready is None:  # it is being made: the library tries what it was given
             return []
         text = data.decode("utf-8", "ignore")[:_FORCED_CHARS]
         ids = list(self._backend.encode(text, add_special_tokens=False).ids)
         if b"".join(map(self._text, ids)) != text.encode():
-            ids = self.tokenizer.greedy_tokenize(text)
+            ids = self._ready.greedy_tokenize(text)
         return ids
 
     def _text(self, number: int) -> bytes:

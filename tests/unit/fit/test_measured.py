@@ -102,3 +102,11 @@ def test_a_lie_that_is_believed_costs_one_rung_and_no_more():
         ).chosen.rung
         is Rung.VARIANT_NF4
     )  # type: ignore[union-attr]  # None would fail the test as well
+
+
+def test_room_for_grammars_excuses_nothing_that_a_sealed_run_missed():
+    held = replace(SHAPE, tree=64_000)
+    whole = predict(held, Rung.AUTO, DEMAND)
+    unused = whole.host_total - whole.host["grammars"]
+    known = Known(Basis.SEALED, run(unused + 30 * MIB))
+    assert correction(held, Rung.AUTO, [known]).missed == 30 * MIB

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from pratique.core.rungs import Rung
 from pratique.errors import FormatError, UnreadableInput
-from pratique.fit import Demand, Gpu, Machine, plan, predict, read_shape
-from pratique.fit.memory import BASE_CPU, KERNELS, MIB, kernels
+from pratique.fit import Demand, Gpu, Machine, ModelShape, plan, predict, read_shape
+from pratique.fit.memory import BASE_CPU, KERNELS, MIB, grammar_bytes, grammar_room, kernels
 from tests.support import models
 
 DEMAND = Demand(context=1024, rows=4, kv_tokens=4096)
+SHAPE = ModelShape(
+    architecture="LlamaForCausalLM", weights=2**28, files=2**28, linear=2**27,
+    linear_elements=2**26, experts=0, largest=2**24, dtype="bfloat16", width=2, layers=16,
+    hidden=1024, intermediate=4096, heads=16, head_size=64, cached=1024, expanded=0,
+    vocabulary=32000, context=8192, generates=True, eager=False,
+)  # fmt: skip
 
 
 def machine(free: int, *gpus: Gpu) -> Machine:
@@ -188,14 +194,7 @@ def test_a_sealed_copy_leaves_nothing_on_disk(tmp_path):
     more=st.integers(0, 4096),
 )
 def test_more_is_never_predicted_to_need_less(context, rows, more):
-    from pratique.fit.shape import ModelShape
-
-    shape = ModelShape(
-        architecture="LlamaForCausalLM", weights=2**28, files=2**28, linear=2**27,
-        linear_elements=2**26, experts=0, largest=2**24, dtype="bfloat16", width=2, layers=16,
-        hidden=1024, intermediate=4096, heads=16, head_size=64, cached=1024, expanded=0,
-        vocabulary=32000, context=8192, generates=True, eager=False,
-    )  # fmt: skip
+    shape = SHAPE
     small = Demand(context=context, rows=rows, kv_tokens=context * rows)
     large = Demand(context=context + more, rows=rows + 1, kv_tokens=(context + more) * (rows + 1))
     first, second = predict(shape, Rung.AUTO, small), predict(shape, Rung.AUTO, large)
@@ -222,6 +221,57 @@ def test_kernels_are_counted_in_half_precision(tmp_path):
     assert "kernels" not in predict(half, Rung.AUTO, DEMAND, on_gpu=True).device
     packed = replace(whole, variants={"nf4": whole})  # computes in half precision all the same
     assert predict(packed, Rung.VARIANT_NF4, DEMAND).host["kernels"] == dense
+
+
+# --- grammars ----------------------------------------------------------------------------
+
+
+def test_grammars_are_counted_for_tokenizers_that_can_be_held_to_one(tmp_path):
+    held = read_shape(models.write_llama(tmp_path / "held"))
+    assert held.tree >= 256
+    assert predict(held, Rung.AUTO, DEMAND).host["grammars"] > grammar_room(DEMAND.rows)
+    words = read_shape(models.write_model(tmp_path / "words", "llama", vocabulary="wordpiece"))
+    encoder = read_shape(models.write_model(tmp_path / "encoder", "bert"))
+    for shape in (words, encoder):
+        assert shape.tree == 0
+        assert "grammars" not in predict(shape, Rung.AUTO, DEMAND).host
+
+
+def test_a_tokenizer_that_cannot_be_read_is_taken_for_a_large_one(tmp_path):
+    known = read_shape(models.write_llama(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{")
+    unread = read_shape(tmp_path)
+    (tmp_path / "tokenizer.json").unlink()
+    assert read_shape(tmp_path).tree == unread.tree > known.tree
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "fallback_bpe"])
+def test_the_tree_of_a_vocabulary_is_as_large_as_the_beginnings_in_it(tmp_path, kind):
+    shape = read_shape(models.write_model(tmp_path, "llama", vocabulary=kind))
+    state = json.loads((tmp_path / "tokenizer.json").read_text())
+    texts = {*state["model"]["vocab"], *(token["content"] for token in state["added_tokens"])}
+    if kind == "fallback_bpe":
+        texts = {text.replace("\N{LOWER ONE EIGHTH BLOCK}", " ").encode() for text in texts}
+    assert shape.tree == len({text[:at] for text in texts for at in range(1, len(text) + 1)})
+
+
+@given(rows=st.integers(1, 200), vocabulary=st.integers(300, 300_000), nodes=st.integers(1, 5))
+def test_more_rows_and_more_tokens_never_make_grammars_smaller(rows, vocabulary, nodes):
+    def size(rows: int, vocabulary: int, tree: int) -> int:
+        shape = replace(SHAPE, vocabulary=vocabulary, tree=tree)
+        return grammar_bytes(shape, Demand(context=512, rows=rows, kv_tokens=512 * rows))
+
+    one = size(rows, vocabulary, nodes * vocabulary)
+    assert one < size(rows + 1, vocabulary, nodes * vocabulary)
+    assert one < size(rows, vocabulary + 1, nodes * vocabulary)
+    assert one < size(rows, vocabulary, nodes * vocabulary + 1)
+    assert one > grammar_room(rows)
+
+
+def test_beside_a_gpu_grammars_are_the_hosts():
+    found = predict(replace(SHAPE, tree=64_000), Rung.AUTO, DEMAND, on_gpu=True)
+    assert found.host["grammars"] > 0
+    assert "grammars" not in found.device
 
 
 # --- packed matrices ---------------------------------------------------------------------

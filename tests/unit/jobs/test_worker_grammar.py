@@ -216,7 +216,12 @@ def test_rows_beyond_the_tokenizer_are_never_chosen(loaded):
 def test_a_model_without_an_end_token_completes_too(loaded, ends):
     model = loaded("llama")[0]
     grammars = Grammars(
-        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, room=2**30, context=64
+        model.tokenizer,
+        rows=model.vocabulary,
+        ends=ends,
+        form=ToolForm.NONE,
+        room=2**30,
+        context=64,
     )
     (mask,) = grammars.masks(asked(1, schema={"const": "ab"}))
     ids = []
@@ -725,7 +730,9 @@ def test_a_model_of_such_a_tokenizer_says_so_each_time(tmp_path, kind):
 
     rows = model_tokenizers.write_tokenizer(tmp_path, kind)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
-    grammars = Grammars(tokenizer, rows=rows, ends=frozenset({1}), form=ToolForm.TAGGED, room=2**30, context=64)
+    grammars = Grammars(
+        tokenizer, rows=rows, ends=frozenset({1}), form=ToolForm.TAGGED, room=2**30, context=64
+    )
     for request in (asked(1), asked(2), call_of(3)):
         with pytest.raises(SchemaRefused) as caught:
             grammars.masks(request)
