@@ -22,7 +22,7 @@ from pratique.jobs.worker_calls import (
 )
 from pratique.jobs.worker_room import Room
 from pratique.jobs.worker_schema import SchemaRefused, check_schema
-from pratique.jobs.worker_schema_cost import FEWEST_STATES, Cost, cost_of
+from pratique.jobs.worker_schema_cost import FEWEST_STATES, cost_of
 from pratique.jobs.worker_vocabulary import Vocabulary
 
 # How the library begins when its limits are reached; its other words are about the schema.
@@ -120,15 +120,21 @@ class Grammars:
     def _part(self, request: Generate) -> tuple[int, int]:
         """Return the bytes that `request` may come to, and the lexer states within them.
 
-        Raises SchemaRefused where so much is never free.
+        Raises SchemaRefused where so much is never free: of the tools, if the schema alone would fit.
         """
+        own, tools = _schemas(request)
+        part, states = self._shared(request, own + tools)
+        if states < FEWEST_STATES:
+            fits = not own or self._shared(request, own)[1] >= FEWEST_STATES
+            raise SchemaRefused(Fault.SCHEMA_TOO_BIG, of_tools=fits)
+        return part, states
+
+    def _shared(self, request: Generate, schemas: list[dict[str, Any]]) -> tuple[int, int]:
         answer = min(request.max_tokens or self._context, self._context)
-        cost = _cost(request, answer)
+        cost = cost_of(schemas, answer=answer)
         most = min(GRAMMAR + request.n * GRAMMAR_SHARE, self._room.size)
         fixed = cost.compiled + request.n * answer * cost.token
         states = min(cost.states, (most - fixed) // (request.n * cost.state))
-        if states < FEWEST_STATES:
-            raise SchemaRefused(Fault.SCHEMA_TOO_BIG, of_tools=request.schema_ is None)
         return fixed + request.n * states * cost.state, states
 
     def _known(self, request: Generate) -> Vocabulary:
@@ -195,17 +201,16 @@ class Grammars:
         return matcher
 
 
-def _cost(request: Generate, answer: int) -> Cost:
-    """What a grammar of `request` may come to. Raises SchemaRefused of a schema that has no bounds."""
-    schemas = [] if request.schema_ is None else [request.schema_]
-    for schema in schemas:
+def _schemas(request: Generate) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the schema of `request`, if any, and those of its tools, checked. Raises SchemaRefused."""
+    own = [] if request.schema_ is None else [request.schema_]
+    for schema in own:
         check_schema(schema)
     try:
-        schemas += parameters_of(request.tools, request.must_call or request.may_call)
+        return own, parameters_of(request.tools, request.must_call or request.may_call)
     except SchemaRefused as refused:
         refused.of_tools = True
         raise
-    return cost_of(schemas, answer=answer)
 
 
 def _of_schema(schema: dict[str, Any]) -> str:

@@ -306,7 +306,12 @@ def test_where_nothing_is_allowed_an_end_token_does_not_make_an_answer(
 def test_an_end_token_ends_nothing_that_is_not_complete(loaded, ends):
     model = loaded("llama")[0]
     grammars = Grammars(
-        model.tokenizer, rows=model.vocabulary, ends=ends, form=ToolForm.NONE, room=2**30, context=64
+        model.tokenizer,
+        rows=model.vocabulary,
+        ends=ends,
+        form=ToolForm.NONE,
+        room=2**30,
+        context=64,
     )
     for token in ends:
         (mask,) = grammars.masks(asked(1))
