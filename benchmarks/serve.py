@@ -183,6 +183,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=9)
     parser.add_argument("--skip-peers", action="store_true")
     parser.add_argument("--peer-path", default="", help="a directory with what the peer needs")
+    parser.add_argument(
+        "--peer-spin",
+        default="",
+        help="GOMP_SPINCOUNT for the peers; on a busy machine 1000 helps them",
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="pratique-serve-"))
     try:
@@ -196,7 +201,15 @@ def main() -> None:
                         ("transformers serve, plain",),
                     ):
                         sides.append(
-                            stack.enter_context(peer(name, directory, options.peer_path, *flags))
+                            stack.enter_context(
+                                peer(
+                                    name,
+                                    directory,
+                                    options.peer_path,
+                                    *flags,
+                                    spin=options.peer_spin,
+                                )
+                            )
                         )
                 throughput(sides, options.clients, options.rounds)
             with Plain(directory, ONE_TOKENS, ONE) as plain:

@@ -124,8 +124,8 @@ with serving(Path({str(directory)!r}), limits=limits) as served:
 
 
 @contextlib.contextmanager
-def peer(name: str, directory: Path, path: str, *flags: str) -> Iterator[Side]:
-    """`transformers serve`; `path` holds what it needs and we do not."""
+def peer(name: str, directory: Path, path: str, *flags: str, spin: str = "") -> Iterator[Side]:
+    """`transformers serve`; `path` holds what it needs and we do not. `spin`: as GOMP_SPINCOUNT."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -133,10 +133,11 @@ def peer(name: str, directory: Path, path: str, *flags: str) -> Iterator[Side]:
         str(Path(sys.executable).parent / "transformers"), "serve", str(directory),
         "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", *flags,
     ]  # fmt: skip
+    environment = {**ENVIRONMENT, "PYTHONPATH": path}
+    if spin:
+        environment["GOMP_SPINCOUNT"] = spin
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            command, env={**ENVIRONMENT, "PYTHONPATH": path}, stdout=said, stderr=said
-        )
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)
         side = Side(name, f"http://127.0.0.1:{port}", str(directory), process.pid)
         try:
             while not _healthy(side):
