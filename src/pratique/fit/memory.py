@@ -55,6 +55,8 @@ _STEP: Final = 128
 """Columns by which the worker's cache grows (jobs.worker_cache.GROW_COLUMNS)."""
 _WIDENED: Final = 2**22
 """Elements of keys that are widened at once by all threads; as many of values (jobs.worker_attention)."""
+_CELLS: Final = 2048
+"""Cells of several sequences that are widened together at most, like one that is longer."""
 GRAMMAR: Final = 32 * MIB
 """What the largest grammar of a client may come to; one is compiled at a time (jobs.worker_schema_cost)."""
 GRAMMAR_SHARE: Final = 2 * MIB
@@ -65,8 +67,6 @@ _NODE: Final = 120
 """Bytes of a node of its tree of bytes, in the whole tree and in those of what JSON's strings allow."""
 _KEPT: Final = 1.1
 """What the allocator keeps of grammars that are gone, in pieces that others do not fit into."""
-_CELLS: Final = 2048
-"""Cells of several sequences that are widened together at most, like one that is longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """Attention of the newest tokens, one per sequence, over no more than each of them can see.
 
 In the batch all sequences end at one column and a mask hides what is before their beginning
-(worker_cache). torch's kernel computes what is hidden too, and in half precision, with one query per
-head, takes five times as long as in single precision. Here neighbours are taken together only where
+(worker_cache). torch's kernel computes what is hidden too, and takes longer in half precision than in
+single precision. Here neighbours are taken together only where
 that costs less than the columns that it wastes, and half precision is widened for the computation.
 
 Everything else (prompts, biases, masks of another kind) goes the library's own way.

@@ -14,7 +14,7 @@ from pratique.jobs.worker_cache import COMPACT_COLUMNS, SlotCache
 from pratique.jobs.worker_memory import is_out_of_memory
 from pratique.jobs.worker_prefix import LEAST_TOKENS, Found, Prefixes
 
-_STATES: Final = ("past_key_values", "cache_params", "state")
+STATES: Final = ("past_key_values", "cache_params", "state")
 """What families call that which they keep of a sequence (Mamba the second, RWKV the third)."""
 
 
@@ -28,7 +28,7 @@ class Model:
         wanted = {"logits_to_keep": 1, "output_router_logits": False}
         known = inspect.signature(model.forward).parameters
         self._extra: dict[str, Any] = {name: wanted[name] for name in wanted if name in known}
-        self._state = next((name for name in _STATES if name in known), _STATES[0])
+        self._state = next((name for name in STATES if name in known), STATES[0])
 
     def forward(
         self,

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import torch
 
+from pratique.jobs.worker_batch import STATES
 from pratique.jobs.worker_memory import is_out_of_memory
 
 _DTYPES: Final = (torch.float32, torch.bfloat16)
@@ -25,8 +26,9 @@ _TRIED_ROWS: Final = 2
 _NEAR: Final = {torch.float32: 1e-4, torch.bfloat16: 2e-2}
 """How far a product may be from the ordinary one, of the largest value."""
 _SMALL: Final = 2**20
+"""Bytes below which a tensor is copied."""
 _SWEEP: Final = 2**26
-_DONTNEED: Final = 4
+"""Bytes that are read before what they mapped again is given back."""
 
 
 class _Absent(torch.Tensor):
@@ -45,10 +47,8 @@ class _Absent(torch.Tensor):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - torch's signature
         """Answer what can be answered."""
-        if func == _DEVICE:
-            return torch.device(
-                "cpu"
-            )  # where the layer computes, so that inputs are not moved away
+        if func == _DEVICE:  # where the layer computes, so that inputs are not moved away
+            return torch.device("cpu")
         if func not in _SAID:
             raise TypeError("the matrix is packed")
         return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
@@ -172,8 +172,9 @@ def _compare(linear: torch.nn.Linear, layer: PackedLinear) -> None:
 def _try(model: Any) -> None:  # noqa: ANN401 - as above
     """A prompt and a token: a model that looks into its matrices itself fails here, not at a request."""
     made = model(input_ids=torch.zeros((1, _TRIED_ROWS), dtype=torch.long))
-    if (state := getattr(made, "past_key_values", None)) is not None:
-        model(input_ids=torch.zeros((1, 1), dtype=torch.long), past_key_values=state)
+    for name in STATES:
+        if (state := getattr(made, name, None)) is not None:
+            model(input_ids=torch.zeros((1, 1), dtype=torch.long), **{name: state})
 
 
 class _Mapped:
@@ -220,7 +221,7 @@ class _Mapped:
         page = mmap.PAGESIZE
         first, last = -(-start // page) * page, end // page * page
         if last > first:
-            self._advise(first, last - first, _DONTNEED)
+            self._advise(first, last - first, mmap.MADV_DONTNEED)
 
 
 def _file_ranges() -> Iterator[tuple[int, int]]:

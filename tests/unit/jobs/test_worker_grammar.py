@@ -60,11 +60,16 @@ TOOLS: tuple[dict[str, Any], ...] = (
 )
 
 
-def grammars_for(loaded: Any, form: ToolForm = ToolForm.TAGGED, room: int = 2**30) -> Grammars:
+def grammars_for(
+    loaded: Any,
+    form: ToolForm = ToolForm.TAGGED,
+    room: int = 2**30,
+    ends: frozenset[int] = frozenset({1}),
+) -> Grammars:
     return Grammars(
         loaded.tokenizer,
         rows=loaded.vocabulary,
-        ends=frozenset({1}),
+        ends=ends,
         form=form,
         room=room,
         context=256,
@@ -215,14 +220,7 @@ def test_rows_beyond_the_tokenizer_are_never_chosen(loaded):
 @pytest.mark.parametrize("ends", [frozenset(), frozenset({1}), frozenset({1, 2})])
 def test_a_model_without_an_end_token_completes_too(loaded, ends):
     model = loaded("llama")[0]
-    grammars = Grammars(
-        model.tokenizer,
-        rows=model.vocabulary,
-        ends=ends,
-        form=ToolForm.NONE,
-        room=2**30,
-        context=64,
-    )
+    grammars = grammars_for(model, ToolForm.NONE, ends=ends)
     (mask,) = grammars.masks(asked(1, schema={"const": "ab"}))
     ids = []
     for _ in range(10):
@@ -305,14 +303,7 @@ def test_where_nothing_is_allowed_an_end_token_does_not_make_an_answer(
 @pytest.mark.parametrize("ends", [frozenset({1}), frozenset({1, 2})])
 def test_an_end_token_ends_nothing_that_is_not_complete(loaded, ends):
     model = loaded("llama")[0]
-    grammars = Grammars(
-        model.tokenizer,
-        rows=model.vocabulary,
-        ends=ends,
-        form=ToolForm.NONE,
-        room=2**30,
-        context=64,
-    )
+    grammars = grammars_for(model, ToolForm.NONE, ends=ends)
     for token in ends:
         (mask,) = grammars.masks(asked(1))
         mask.accept(token)

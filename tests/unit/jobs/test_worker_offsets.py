@@ -148,15 +148,3 @@ def test_a_piece_of_a_character_stands_where_the_character_does(text):
         stream.push(byte)
     stream.finish()
     assert stream.length == len(text)
-
-
-@given(st.text("abc", max_size=30), st.lists(st.text("abc", min_size=1, max_size=4), max_size=3))
-def test_the_length_at_the_end_is_that_of_what_was_released(text, stops):
-    stream = TextStream(decode_bytes, stops=tuple(stops), eager=True)
-    out = ""
-    for byte in text.encode():
-        out += stream.push(byte)
-        if stream.stopped:
-            break
-    out += stream.finish()
-    assert stream.length == len(out)

@@ -1,6 +1,5 @@
 """Packed matrices give the same model, in the same memory, or the model is loaded as it lies."""
 
-import ctypes
 import mmap
 import re
 import subprocess
@@ -136,9 +135,19 @@ class Later(Small):
         return SimpleNamespace(logits=rows, past_key_values=rows)
 
 
-def test_a_model_that_looks_into_its_matrices_later_is_not_packable_either():
+class LaterToo(Small):
+    """The same of a family that calls its state otherwise."""
+
+    def forward(self, input_ids: torch.Tensor, cache_params: object = None) -> Any:
+        self.looks = LOOKS["product"] if cache_params is not None else None
+        rows = super().forward(input_ids)
+        return SimpleNamespace(logits=rows, cache_params=rows)
+
+
+@pytest.mark.parametrize("kind", [Later, LaterToo])
+def test_a_model_that_looks_into_its_matrices_later_is_not_packable_either(kind):
     with pytest.raises(NotPackable):
-        pack(Later().eval())
+        pack(kind().eval())
 
 
 class Doubled(torch.nn.Linear):
@@ -366,8 +375,3 @@ def test_a_lack_of_memory_is_told_as_one(monkeypatch):
     monkeypatch.setattr(PackedLinear, "__init__", short)
     with pytest.raises(RuntimeError, match="memory"):
         pack(Small().eval())
-
-
-def test_the_advice_is_the_kernels_own(tmp_path):
-    assert worker_packed._DONTNEED == mmap.MADV_DONTNEED
-    assert ctypes.sizeof(ctypes.c_void_p) == 8

@@ -92,6 +92,7 @@ def test_nothing_of_a_stop_string_gets_out(text, stops):
         if stream.stopped:
             break
     out += stream.finish()
+    assert stream.length == len(out)
     # the first moment at which some stop string is complete
     ends = [text.find(s) + len(s) for s in stops if s in text]
     if not ends:
