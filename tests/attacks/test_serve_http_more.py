@@ -24,8 +24,9 @@ CONNECTIONS = 40
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[Served]:
     directory: Path = models.write_llama(tmp_path_factory.mktemp("attacked") / "tiny")
+    # Seconds are for slow clients to run into, and enough for honest ones on a busy machine.
     settings = Settings(
-        body_bytes=300_000, body_seconds=0.4, header_seconds=0.4, drain_seconds=1,
+        body_bytes=300_000, body_seconds=2, header_seconds=2, drain_seconds=1,
         connections=CONNECTIONS,
     )  # fmt: skip
     with serving(directory, launcher=OpenLauncher(FAKE_WORKER), settings=settings) as found:
