@@ -369,7 +369,14 @@ def test_memory_running_out_while_rows_move_leaves_them_whole(loaded, heard, mon
         engine._take()
         engine._turn()
         monkeypatch.setattr(worker_cache, "_shifted", shifted)
-        put(engine, prompts, limits, Generate(id=1, tokens=tuple(range(5, 60)), max_tokens=9))
+        put(
+            engine,
+            prompts,
+            limits,
+            Generate(
+                id=1, tokens=tuple(range(5, 60)), max_tokens=9, sampling=GREEDY, ignore_eos=True
+            ),
+        )
         engine.inbox.put(Stop())
     engine.run()
     assert [(f.id, f.fault) for f in heard.of(Failed)] == [(1, Fault.OUT_OF_MEMORY)]
@@ -441,7 +448,11 @@ def test_a_long_prompt_does_not_hold_up_what_runs(loaded, heard):
 
 def test_every_request_is_told_its_prompt_length_first(loaded, heard):
     model, _ = loaded("llama")
-    run(model, heard, [Generate(id=4, tokens=(9, 8), max_tokens=2)])
+    run(
+        model,
+        heard,
+        [Generate(id=4, tokens=(9, 8), max_tokens=2, sampling=GREEDY, ignore_eos=True)],
+    )
     kinds = [type(m) for m in heard.messages if getattr(m, "id", None) == 4]
     assert kinds[0] is Started
     assert heard.of(Started)[0].prompt_tokens == 2
